@@ -1,0 +1,227 @@
+"""Every exception this package raises, split by what the reader will do next. Imports nothing of the package.
+
+CozeError
+  CozeConnectionConfigError   the Airflow connection is wrong: fix the field it names
+  CozeInputError              an operator's argument is wrong: nothing was sent
+  CozeTransportError          no answer from Coze; .never_sent says whether Coze can have acted
+  CozeProtocolError           an answer that cannot be understood
+  CozeAPIError                an answer that says no; .code .msg .logid .status .debug_url
+    CozeAuthError             the token is wrong, expired, or of another site
+    CozePermissionError       the token is fine and lacks a permission
+    CozeNotFoundError         no such bot, workflow, chat, conversation, run, or not published
+    CozeRejectedError         fix the DAG or the bot; asking again is pointless
+    CozePlanError             the plan of the account does not include this
+    CozeQuotaError            used up, in arrears, or a daily limit: money or time, not code
+    CozeRateLimitedError      wait .retry_after seconds, then ask again
+    CozeUnavailableError      Coze has trouble; whether it acted is unknown
+    CozeConversationBusyError the conversation already has a running chat
+    CozeAlreadyEndedError     it is over: nothing to cancel, answer or resume
+    CozeRiskControlError      refused by Coze's risk control
+  CozeOutcomeError            Coze accepted the work, and it did not end in an answer; ids say where to look
+    CozeChatFailedError       the bot failed; .code and .msg are the chat's last_error
+    CozeChatCanceledError     somebody cancelled the chat
+    CozeChatRequiresActionError  the bot waits for tool outputs; .tool_calls
+    CozeChatTimeoutError      we stopped waiting; Coze may still be working, and charging
+    CozeRunFailedError        the workflow failed; .code and .msg are the run's
+    CozeRunCanceledError      somebody cancelled the run (Coze Studio)
+    CozeRunInterruptedError   the workflow asks a question; .interrupt
+    CozeRunTimeoutError       we stopped waiting; the run goes on, and is charged for
+  CozeTriggerEventError       the triggerer handed back something that is not ours
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+#: Attributes that travel with an error from the triggerer to the worker.
+_FIELDS = (
+    "code",
+    "msg",
+    "logid",
+    "status",
+    "debug_url",
+    "origin",
+    "never_sent",
+    "retry_after",
+    "bot_id",
+    "chat_id",
+    "conversation_id",
+    "workflow_id",
+    "execute_id",
+)
+
+
+class CozeError(Exception):
+    """Base of all errors raised here; every fact that is known is an attribute, every unknown one is None."""
+
+    code: int | None = None  # Coze's own code, never an HTTP status
+    msg: str | None = None  # Coze's own words
+    logid: str | None = None  # quote it to Coze's support
+    status: int | None = None  # HTTP status
+    debug_url: str | None = None  # valid for 7 days
+    origin: str | None = None  # the site that was called
+    never_sent: bool | None = None
+    retry_after: float | None = None  # seconds
+    bot_id: str | None = None
+    chat_id: str | None = None
+    conversation_id: str | None = None
+    workflow_id: str | None = None
+    execute_id: str | None = None
+
+    def __init__(self, message: str, **facts: Any) -> None:
+        super().__init__(message)
+        unknown = facts.keys() - set(self._fields())
+        if unknown:
+            raise TypeError(f"{type(self).__name__} has no field {sorted(unknown)}")
+        for name, value in facts.items():
+            setattr(self, name, value)
+
+    @classmethod
+    def _fields(cls) -> tuple[str, ...]:
+        return _FIELDS
+
+    def facts(self) -> dict[str, Any]:
+        """Return what is known, by attribute name; values are JSON types."""
+        return {name: value for name in self._fields() if (value := getattr(self, name)) is not None}
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return the error as JSON types, to be raised again on the other side of a deferral."""
+        return {"error": type(self).__name__, "message": str(self), "facts": self.facts()}
+
+    @staticmethod
+    def from_payload(payload: Mapping[str, Any]) -> CozeError:
+        """Rebuild what :meth:`to_payload` made; an error this version does not know becomes a plain ``CozeError``."""
+        kind = _by_name().get(str(payload.get("error")), CozeError)
+        facts = payload.get("facts")
+        known = {k: v for k, v in facts.items() if k in kind._fields()} if isinstance(facts, Mapping) else {}
+        return kind(str(payload.get("message") or "Coze failed, and no message came with it."), **known)
+
+
+class CozeConnectionConfigError(CozeError, ValueError):
+    """A field of the Airflow connection is wrong. The message names the field and what is allowed, never the value of a secret."""
+
+
+class CozeInputError(CozeError, ValueError):
+    """One or more arguments of an operator are wrong. Nothing was sent, so nothing is billed."""
+
+
+class CozeTransportError(CozeError):
+    """No answer. ``never_sent`` is True when the request provably did not leave (refused, unresolved, connect timeout)."""
+
+
+class CozeProtocolError(CozeError):
+    """An answer that is not what the API's documents describe."""
+
+
+class CozeAPIError(CozeError):
+    """An answer whose ``code`` is not 0, or whose HTTP status says failure where there is no code."""
+
+
+class CozeAuthError(CozeAPIError):
+    """The token is not accepted by the site that was called."""
+
+
+class CozePermissionError(CozeAPIError):
+    """The token is accepted, but not for this operation or this resource."""
+
+
+class CozeNotFoundError(CozeAPIError):
+    """What the request names does not exist, is not published, or belongs to somebody else."""
+
+
+class CozeRejectedError(CozeAPIError):
+    """The request, the bot or the workflow has to change; the same request will be refused again."""
+
+
+class CozePlanError(CozeAPIError):
+    """The account's plan does not include the operation."""
+
+
+class CozeQuotaError(CozeAPIError):
+    """Money, tokens or a daily allowance is used up."""
+
+
+class CozeRateLimitedError(CozeAPIError):
+    """Too many requests; ``retry_after`` is what Coze asked for, in seconds, if it did."""
+
+
+class CozeUnavailableError(CozeAPIError):
+    """Coze, its model service or a gateway has trouble. For a billed request it is unknown whether it was carried out."""
+
+
+class CozeConversationBusyError(CozeAPIError):
+    """The conversation already has a chat in progress; the new one was not started."""
+
+
+class CozeAlreadyEndedError(CozeAPIError):
+    """The chat or run has reached its end, so it cannot be cancelled, answered or resumed."""
+
+
+class CozeRiskControlError(CozeAPIError):
+    """Coze's risk control refused the request; it may pass after some minutes."""
+
+
+class CozeOutcomeError(CozeError):
+    """The work was accepted by Coze, and billed as far as it went, but there is no answer."""
+
+
+class CozeChatFailedError(CozeOutcomeError):
+    """The chat ended as ``failed``; ``code`` and ``msg`` are its ``last_error``."""
+
+
+class CozeChatCanceledError(CozeOutcomeError):
+    """The chat ended as ``canceled``."""
+
+
+class CozeChatRequiresActionError(CozeOutcomeError):
+    """The chat is paused until tool outputs are submitted.
+
+    ``tool_calls`` holds Coze's own objects: ``{"id", "type", "function": {"name", "arguments"}}``.
+    """
+
+    tool_calls: list[dict[str, Any]] | None = None
+
+    @classmethod
+    def _fields(cls) -> tuple[str, ...]:
+        return (*_FIELDS, "tool_calls")
+
+
+class CozeChatTimeoutError(CozeOutcomeError):
+    """The chat was still going when our time was up."""
+
+
+class CozeRunFailedError(CozeOutcomeError):
+    """The workflow run ended as ``Fail``; ``code`` and ``msg`` are the run's own."""
+
+
+class CozeRunCanceledError(CozeOutcomeError):
+    """The workflow run was cancelled (Coze Studio; the cloud has no such state)."""
+
+
+class CozeRunInterruptedError(CozeOutcomeError):
+    """The workflow waits for an answer. ``interrupt`` is Coze's ``interrupt_data``: event_id, type, data, required_parameters."""
+
+    interrupt: dict[str, Any] | None = None
+
+    @classmethod
+    def _fields(cls) -> tuple[str, ...]:
+        return (*_FIELDS, "interrupt")
+
+
+class CozeRunTimeoutError(CozeOutcomeError):
+    """The workflow run was still going when our time was up; it goes on, because Coze has no way to cancel a run."""
+
+
+class CozeTriggerEventError(CozeError):
+    """The event that resumed the task is missing, unknown or incomplete."""
+
+
+def _by_name() -> dict[str, type[CozeError]]:
+    found: dict[str, type[CozeError]] = {}
+    pending: list[type[CozeError]] = [CozeError]
+    while pending:
+        kind = pending.pop()
+        found[kind.__name__] = kind
+        pending.extend(kind.__subclasses__())
+    return found

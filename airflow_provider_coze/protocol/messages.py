@@ -1,0 +1,93 @@
+"""The shapes that cross every border: a request, a response, and the two things a flow may ask for.
+
+No knowledge of Coze lives here, which is why the transports and the emulator may import it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeAlias, TypeVar
+
+__all__ = ["Call", "Effect", "FilePart", "Flow", "JsonValue", "Replay", "Request", "Response", "Send", "Sleep"]
+
+T = TypeVar("T")
+
+JsonValue: TypeAlias = "None | bool | int | float | str | list[JsonValue] | dict[str, JsonValue]"
+
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """One part of a ``multipart/form-data`` body."""
+
+    field: str
+    filename: str
+    content: bytes = field(repr=False)
+    content_type: str = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request, relative to the base URL of a connection.
+
+    The body is ``json``, or ``files``, or ``body``; at most one of them is given.
+    """
+
+    method: str
+    path: str  # starts with "/"; ids in it are already percent-encoded
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold the token
+    json: JsonValue = field(default=None, repr=False)  # None: no JSON body. Prompts are not for logs.
+    files: tuple[FilePart, ...] = ()
+    body: bytes | None = field(default=None, repr=False)  # raw bytes: a server's view of what came in
+    signed: bool = True  # False: no token of the connection is added
+    budget: str | None = None  # rate-limit class the request is counted in; None: not limited by us
+    read_seconds: float | None = None  # None: the connection's own
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One HTTP response, read to its end."""
+
+    status: int
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes = field(repr=False)
+    origin: str = ""  # scheme://host:port that answered; a token of one Coze site fails on another
+
+
+class Replay(enum.Enum):
+    """May a request be sent again when its answer was lost?"""
+
+    ALWAYS = "always"  # a read: asking twice changes and costs nothing
+    IF_NEVER_SENT = "if never sent"  # billed or creating: only when it provably did not leave
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One operation of the API: what to send, how to read the answer, and whether it may be repeated."""
+
+    request: Request
+    parse: Callable[[Mapping[str, Any]], T]  # gets the body of an answer whose code is 0
+    replay: Replay
+    permission: str | None = None  # the permission point a token needs, in Coze's spelling; None: none is documented
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Effect: exchange this request for a :class:`Response`, or for a ``CozeTransportError`` thrown into the flow."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Effect: let this many seconds pass."""
+
+    seconds: float
+
+
+Effect: TypeAlias = Send | Sleep
+
+#: A generator that yields effects, is sent a Response for each Send and None for each Sleep, and returns a value.
+Flow: TypeAlias = Generator[Effect, Any, T]
