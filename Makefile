@@ -1,0 +1,28 @@
+# Every target makes the environment it needs from a bare Python 3.11 and pip; logic lives in Python.
+PYTHON ?= python3
+ENV := @$(PYTHON) tests/env/bootstrap.py
+BIN := .venv/bin
+
+.PHONY: demo test unit lint format lock clean
+demo:  ## emulator + a real Airflow + the quickstart DAG; KEEP=1 keeps them up
+	$(ENV) 3.3.2
+	@$(BIN)/python -m tests.airflow.demo $(if $(KEEP),--keep)
+test: unit  ## everything, on every locked Airflow
+	$(ENV) 3.1.8 2.11.2
+	$(BIN)/python -m pytest -m airflow
+unit:  ## the suite without Airflow processes: seconds
+	$(ENV) 3.3.2
+	$(BIN)/python -m pytest -m "not airflow"
+lint:
+	$(ENV) 3.3.2
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+format:
+	$(ENV) 3.3.2
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+lock:  ## remake locks/*.txt; `make lock UPGRADE=1` takes the newest versions that fit
+	$(ENV) --lock $(if $(UPGRADE),--upgrade)
+clean:
+	rm -rf .venv .venv-* .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
