@@ -112,7 +112,7 @@ def _python() -> str:
             command = [name, "-c", "import sys, pip; print(sys.executable)"]
             return subprocess.check_output(command, stderr=subprocess.DEVNULL).decode().strip()
     raise SystemExit(
-        f"This needs Python 3.11 or 3.12 with pip; {sys.executable} is {sys.version.split()[0]}, and PATH has no other. "
+        f"This needs Python 3.11 or 3.12 with pip; {sys.executable} is {sys.version.split()[0]}, PATH has none. "
         "Install one (Debian: apt-get install python3 python3-pip), or name it: make PYTHON=/path/to/python3.11"
     )
 
