@@ -32,7 +32,7 @@ CozeError
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 #: Attributes that travel with an error from the triggerer to the worker.
 _FIELDS = (
@@ -84,6 +84,14 @@ class CozeError(Exception):
     def facts(self) -> dict[str, Any]:
         """Return what is known, by attribute name; values are JSON types."""
         return {name: value for name in self._fields() if (value := getattr(self, name)) is not None}
+
+    def located(self, sentence: str, **ids: str | None) -> Self:
+        """Add where the work stands to a failure that happened on the way; facts that are known already stay."""
+        for name, value in ids.items():
+            if getattr(self, name) is None:
+                setattr(self, name, value)
+        self.args = (f"{self} {sentence}",)
+        return self
 
     def to_payload(self) -> dict[str, Any]:
         """Return the error as JSON types, to be raised again on the other side of a deferral."""

@@ -5,8 +5,9 @@ No knowledge of Coze lives here, which is why the transports and the emulator ma
 
 from __future__ import annotations
 
+import dataclasses
 import enum
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -14,7 +15,7 @@ __all__ = ["Call", "Effect", "FilePart", "Flow", "JsonValue", "Replay", "Request
 
 T = TypeVar("T")
 
-JsonValue: TypeAlias = "None | bool | int | float | str | list[JsonValue] | dict[str, JsonValue]"
+JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class FilePart:
 
     field: str
     filename: str
-    content: bytes = field(repr=False)
+    content: bytes = dataclasses.field(repr=False)
     content_type: str = "application/octet-stream"
 
 
@@ -57,7 +58,7 @@ class Response:
 
 
 class Replay(enum.Enum):
-    """May a request be sent again when its answer was lost?"""
+    """Whether a request may be sent again when its answer was lost."""
 
     ALWAYS = "always"  # a read: asking twice changes and costs nothing
     IF_NEVER_SENT = "if never sent"  # billed or creating: only when it provably did not leave

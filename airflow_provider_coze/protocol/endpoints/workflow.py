@@ -1,0 +1,149 @@
+"""Workflows: start a run, read its record. https://www.coze.cn/open/docs/developer_guides/workflow_run and siblings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+from airflow_provider_coze.errors import CozeProtocolError
+from airflow_provider_coze.protocol.messages import Call, JsonValue, Replay, Request
+from airflow_provider_coze.protocol.models import (
+    NodeOutput,
+    RunHistory,
+    Usage,
+    WorkflowInfo,
+    WorkflowRun,
+    integer,
+    logid_of,
+    mapping,
+    records,
+    text_or_none,
+)
+
+__all__ = ["BUDGET", "RUN_PATH", "node_output", "run_history", "run_workflow", "workflow_info"]
+
+#: Starting runs and reading their records are one class in Coze's limits (50 requests a second on the free plan).
+BUDGET = "workflow"
+#: Singular and v1; older documents show /v3/workflows/run, which the cloud answers with 404.
+RUN_PATH = "/v1/workflow/run"
+
+
+def run_workflow(
+    *,
+    workflow_id: str,
+    parameters: Mapping[str, JsonValue],
+    is_async: bool,
+    options: Mapping[str, JsonValue] | None = None,
+) -> Call[WorkflowRun]:
+    """Start a run of a published workflow. Billed, not idempotent: a second call is a second run.
+
+    :param is_async: True returns a handle at once (paid plans only, else code 6003); False returns the result, but Coze
+        drops the connection after 90 s while the run goes on.
+    :param options: further body fields by Coze's names: bot_id or app_id (not both), ext, workflow_version, connector_id.
+    """
+    body: dict[str, JsonValue] = {"workflow_id": workflow_id, "parameters": dict(parameters), "is_async": is_async}
+    body.update({name: value for name, value in (options or {}).items() if value is not None})
+    return Call(Request("POST", RUN_PATH, json=body, budget=BUDGET), _run, Replay.IF_NEVER_SENT, "run")
+
+
+def run_history(*, workflow_id: str, execute_id: str) -> Call[RunHistory]:
+    """Read the record of a run. It can answer 4314 for some seconds after the start, before the record is visible.
+
+    https://www.coze.cn/open/docs/developer_guides/workflow_history.
+    """
+    path = f"/v1/workflows/{quote(workflow_id, safe='')}/run_histories/{quote(execute_id, safe='')}"
+    return Call(Request("GET", path, budget=BUDGET), _history, Replay.ALWAYS, "listRunHistory")
+
+
+def node_output(*, workflow_id: str, execute_id: str, node_execute_uuid: str) -> Call[NodeOutput]:
+    """Read what one output node wrote, also when the record's own output was trimmed.
+
+    https://www.coze.cn/open/docs/developer_guides/get_node_execute_history_response.
+    """
+    path = (
+        f"/v1/workflows/{quote(workflow_id, safe='')}/run_histories/{quote(execute_id, safe='')}"
+        f"/execute_nodes/{quote(node_execute_uuid, safe='')}"
+    )
+    return Call(Request("GET", path, budget=BUDGET), _node, Replay.ALWAYS, "listRunHistory")
+
+
+def workflow_info(*, workflow_id: str, include_input_output: bool = True) -> Call[WorkflowInfo]:
+    """Read a workflow's name and the types of its inputs and outputs.
+
+    https://www.coze.cn/open/docs/developer_guides/get_workflow_info.
+    """
+    query = {"include_input_output": "true" if include_input_output else "false"}
+    request = Request("GET", f"/v1/workflows/{quote(workflow_id, safe='')}", query=query)
+    return Call(request, _info, Replay.ALWAYS, "getMetaData")
+
+
+def _run(body: Mapping[str, Any]) -> WorkflowRun:
+    debug_url = text_or_none(body.get("debug_url")) or None
+    data = body.get("data")
+    interrupt = mapping(body.get("interrupt_data"))
+    run = WorkflowRun(
+        # A synchronous answer leaves execute_id empty; every debug_url in the documents carries it.
+        execute_id=str(body.get("execute_id") or "") or _execute_id_in(debug_url),
+        debug_url=debug_url,
+        data=data if data is None or isinstance(data, str) else json.dumps(data, ensure_ascii=False),
+        usage=Usage.from_body(body.get("usage")),
+        interrupt=interrupt or None,
+        logid=logid_of(body),
+    )
+    if not run.execute_id and run.data is None and run.interrupt is None:
+        raise CozeProtocolError(
+            f"Coze accepted the run, but named neither an execute_id nor a result (logid {run.logid}); its answer has "
+            f"{sorted(body)}. The run may be going on, and is billed; a retry of the task starts another.",
+            logid=run.logid,
+        )
+    return run
+
+
+def _execute_id_in(debug_url: str | None) -> str:
+    return parse_qs(urlsplit(debug_url or "").query).get("execute_id", [""])[0]
+
+
+def _history(body: Mapping[str, Any]) -> RunHistory:
+    found = records(body.get("data"))
+    if not found:
+        raise CozeProtocolError(f"Coze's record of the run is empty (logid {logid_of(body)}).", logid=logid_of(body))
+    record = found[0]  # always exactly one
+    return RunHistory(
+        execute_id=str(record.get("execute_id") or ""),
+        execute_status=str(record.get("execute_status") or ""),
+        output=text_or_none(record.get("output")),
+        error_code=integer(record.get("error_code")),
+        error_message=str(record.get("error_message") or ""),
+        debug_url=text_or_none(record.get("debug_url")) or None,
+        usage=Usage.from_body(record.get("usage")),
+        create_time=integer(record.get("create_time")),
+        update_time=integer(record.get("update_time")),
+        is_output_trimmed=bool(record.get("is_output_trimmed")),
+        interrupt=mapping(record.get("interrupt_data")) or None,
+        logid=text_or_none(record.get("logid")) or logid_of(body),
+        nodes={str(name): mapping(node) for name, node in mapping(record.get("node_execute_status")).items()},
+    )
+
+
+def _node(body: Mapping[str, Any]) -> NodeOutput:
+    data = mapping(body.get("data"))
+    return NodeOutput(is_finish=bool(data.get("is_finish")), node_output=str(data.get("node_output") or ""))
+
+
+def _info(body: Mapping[str, Any]) -> WorkflowInfo:
+    data = mapping(body.get("data"))
+    detail = mapping(data.get("workflow_detail"))
+    return WorkflowInfo(
+        workflow_id=str(detail.get("workflow_id") or ""),
+        workflow_name=str(detail.get("workflow_name") or ""),
+        description=str(detail.get("description") or ""),
+        app_id=str(detail.get("app_id") or ""),
+        created_at=integer(detail.get("created_at")),
+        updated_at=integer(detail.get("updated_at")),
+        input_parameters={
+            str(name): mapping(schema) for name, schema in mapping(mapping(data.get("input")).get("parameters")).items()
+        },
+        output=mapping(data.get("output")),
+    )

@@ -1,0 +1,165 @@
+"""Turn a response of Coze into a body or an exception.
+
+Everything that looks at a status, ``code``, ``msg`` or ``logid`` lives here; nothing here decides whether to try again.
+The code speaks first and the HTTP status second, because Coze answers most refusals with HTTP 200
+(www.coze.cn/open/docs/developer_guides/coze_error_codes).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from airflow_provider_coze.errors import CozeAPIError, CozePermissionError, CozeProtocolError, CozeUnavailableError
+from airflow_provider_coze.protocol import codes
+from airflow_provider_coze.protocol.messages import Call, Replay, Response
+
+__all__ = ["is_expired_token", "meaning_of", "open_envelope"]
+
+#: Enough of an HTML page or of a model's complaint to recognise it; a log is not the place for the rest.
+_MAX_QUOTED = 500
+
+_FAILED = codes.Meaning(
+    "the server failed",
+    CozeUnavailableError,
+    codes.Again.SOON,
+    None,
+    "Try again later; a proxy or gateway may be in between.",
+)
+_UNKNOWN = codes.Meaning(
+    "a code this version does not know",
+    CozeAPIError,
+    codes.Again.NO,
+    None,
+    "Look it up by its logid or debug_url in Coze.",
+)
+
+
+def open_envelope(response: Response, call: Call[Any]) -> Mapping[str, Any]:
+    """Return the JSON object of an answer that says yes.
+
+    :raises CozeAPIError: (the subclass of the code) the answer says no.
+    :raises CozeProtocolError: the status says yes, but the body is no JSON object.
+    """
+    body = _json_object(response.body)
+    code = _code(body)
+    if code == 0 and response.status < 300 and body is not None:
+        return body
+    if code == 0 and response.status < 300:
+        raise CozeProtocolError(
+            f"{_where(response, call)} was answered with HTTP {response.status}, but not with a JSON object: "
+            f"{_text(response.body)!r}. Check that the connection's Host is the API's address and not a web page's.",
+            status=response.status,
+            origin=response.origin or None,
+            logid=_logid(response, body),
+        )
+    raise _refusal(response, call, body or {}, code)
+
+
+def is_expired_token(response: Response) -> bool:
+    """Tell whether the answer says that the token is not accepted (any more): HTTP 401, or one of the two codes."""
+    return response.status == 401 or _code(_json_object(response.body)) in codes.EXPIRED_TOKEN_CODES
+
+
+def _refusal(response: Response, call: Call[Any], body: Mapping[str, Any], code: int) -> CozeAPIError:
+    meaning = meaning_of(code, response.status)
+    own_code = code if code not in (0, response.status) else None
+    msg = str(body.get("msg") or body.get("message") or body.get("error_message") or "") or _text(response.body)
+    logid = _logid(response, body)
+    debug_url = body.get("debug_url") or None
+    facts = [f"HTTP {response.status}"]
+    facts += [f"logid {logid}"] if logid else []
+    facts += [f"host {response.origin}"] if response.origin else []
+    facts += [f"see {debug_url}"] if debug_url else []
+    said = f"code {own_code}" if own_code is not None else f"HTTP {response.status}"
+    quoted = f": {msg[:_MAX_QUOTED]!r}" if msg else ""
+    advice = meaning.advice
+    if issubclass(meaning.error, CozePermissionError) and call.permission:
+        advice = f"The permission of this operation is {call.permission}. {advice}"
+    return meaning.error(
+        f"{_where(response, call)} was refused with {said} ({meaning.meaning}){quoted} ({', '.join(facts)}). "
+        f"{advice}{_consequence(call, meaning, debug_url)}",
+        code=own_code,
+        msg=msg[:_MAX_QUOTED] or None,
+        logid=logid,
+        status=response.status,
+        debug_url=debug_url,
+        origin=response.origin or None,
+        retry_after=_retry_after(response),
+    )
+
+
+def meaning_of(code: int, status: int) -> codes.Meaning:
+    """Look the answer up: code first, HTTP status second. Coze Studio repeats the status as the code."""
+    known = codes.BY_CODE.get(code)
+    if known:
+        return known
+    known = codes.BY_STATUS.get(status if code in (0, status) or status >= 300 else code)
+    if known:
+        return known
+    return _FAILED if status >= 500 else _UNKNOWN
+
+
+def _consequence(call: Call[Any], meaning: codes.Meaning, debug_url: object) -> str:
+    """What Coze is doing now and what a retry does; a read changes nothing, so there is nothing to say."""
+    if call.replay is Replay.ALWAYS:
+        return ""
+    if debug_url:  # only a run that exists has one
+        return " It was started, and is billed as far as it went; a retry of the task starts another."
+    if meaning.started is False:
+        return " Nothing was started, so nothing is billed; a retry of the task sends it again."
+    return " Whether Coze carried it out is not known; a retry of the task sends it again, and a second one is billed as well."
+
+
+def _where(response: Response, call: Call[Any]) -> str:
+    return f"{call.request.method} {call.request.path}"
+
+
+def _json_object(body: bytes) -> Mapping[str, Any] | None:
+    try:
+        value = json.loads(body)
+    except ValueError:  # UnicodeDecodeError is one too
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _code(body: Mapping[str, Any] | None) -> int:
+    """Return the body's code; 0 where there is none. Coze writes it as an int or as a string of digits."""
+    raw = (body or {}).get("code")
+    try:
+        return int(raw) if raw is not None else 0
+    except (TypeError, ValueError):
+        return -1  # a code in words: not success, and in no table
+
+
+def _logid(response: Response, body: Mapping[str, Any] | None) -> str | None:
+    """Return the id that Coze's support asks for: x-tt-logid on the cloud, X-Log-ID from Coze Studio, or the body's detail."""
+    detail = (body or {}).get("detail")
+    in_body = detail.get("logid") if isinstance(detail, dict) else None
+    found = response.headers.get("x-tt-logid") or response.headers.get("x-log-id") or in_body
+    return str(found) if found else None
+
+
+def _retry_after(response: Response) -> float | None:
+    """Return the seconds that Retry-After asks for, given as a number or as a date (RFC 9110, 10.2.3).
+
+    A date is read against the response's own Date, so the clocks of the two machines need not agree.
+    """
+    raw = response.headers.get("retry-after", "").strip()
+    if not raw:
+        return None
+    try:
+        seconds = float(raw)
+    except ValueError:
+        try:
+            until = parsedate_to_datetime(raw)
+            seconds = (until - parsedate_to_datetime(response.headers["date"])).total_seconds()
+        except (ValueError, TypeError, KeyError):
+            return None
+    return seconds if 0 <= seconds < float("inf") else None
+
+
+def _text(body: bytes) -> str:
+    return " ".join(body[: 4 * _MAX_QUOTED].decode("utf-8", "replace").split())[:_MAX_QUOTED]

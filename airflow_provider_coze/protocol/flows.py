@@ -1,0 +1,235 @@
+"""What is done with Coze, step by step: generators that yield Send and Sleep, and nothing else.
+
+Written once, performed by a worker (requests) and by the triggerer (aiohttp) alike.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from airflow_provider_coze.errors import CozeAlreadyEndedError, CozeError, CozeNotFoundError
+from airflow_provider_coze.protocol import codes, outputs
+from airflow_provider_coze.protocol.endpoints import chat as chats
+from airflow_provider_coze.protocol.endpoints import conversation as conversations
+from airflow_provider_coze.protocol.endpoints import workflow as workflows
+from airflow_provider_coze.protocol.envelope import open_envelope
+from airflow_provider_coze.protocol.messages import Call, Flow, JsonValue, Response, Send, Sleep
+from airflow_provider_coze.protocol.models import Chat, Message, RunHistory, Usage
+from airflow_provider_coze.protocol.outcomes import chat_error, run_error
+from airflow_provider_coze.protocol.pacing import PollSchedule
+from airflow_provider_coze.protocol.retry import RetryPolicy
+from airflow_provider_coze.protocol.statuses import WAITING, Phase, chat_phase, run_phase
+
+__all__ = [
+    "ChatAnswer",
+    "RunResult",
+    "Watch",
+    "call",
+    "cancel_chat",
+    "chat_answer",
+    "messages_of",
+    "run_result",
+    "watch_chat",
+    "watch_run",
+]
+
+T = TypeVar("T")
+
+#: A run's record may not be visible at once. Coze gives no figure; replication that takes longer than this is an error.
+_NOT_VISIBLE_SECONDS = 30.0
+#: A paid chat or run is not given up because Coze cannot be read for a while: this long, then the error is raised.
+_PATIENCE_SECONDS = 600.0
+
+
+def call(what: Call[T], retry: RetryPolicy) -> Flow[T]:
+    """Perform one operation, again where that is safe and may help.
+
+    :raises CozeError: of the last attempt.
+    """
+    attempt, waited = 0, 0.0
+    while True:
+        attempt += 1
+        try:
+            response: Response = yield Send(what.request)
+            return what.parse(open_envelope(response, what))
+        except CozeError as error:
+            wait = retry.next_wait(error, attempt, what.replay, waited)
+            if wait is None:
+                raise
+        waited += wait
+        yield Sleep(wait)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How somebody waits: how often to look, until when, and whose clock counts."""
+
+    polls: PollSchedule
+    since: float  # Unix seconds: when the work began, which sets the rhythm
+    until: float | None  # Unix seconds: the moment of the last look. None: no deadline.
+    clock: Callable[[], float]  # Unix seconds
+    chance: Callable[[], float] = field(default=random.random)
+
+    def next_wait(self) -> float | None:
+        """Return the seconds until the next look, or None when the time is up."""
+        now = self.clock()
+        left = None if self.until is None else self.until - now
+        return self.polls.wait(age=now - self.since, left=left, chance=self.chance())
+
+    def retry(self) -> RetryPolicy:
+        """Return how failing looks are repeated: patiently, but not past the end of the watch."""
+        left = _PATIENCE_SECONDS if self.until is None else self.until - self.clock()
+        return RetryPolicy(attempts=1_000, budget_seconds=min(_PATIENCE_SECONDS, max(0.0, left)))
+
+
+def watch_chat(chat: Chat, watch: Watch) -> Flow[Chat]:
+    """Wait until the chat's status is another word, and return the chat; unchanged if the time is up first.
+
+    One word at a time, so that whoever waits can say so in a log.
+
+    :raises CozeError: it could not be read; the error carries the ids, because the chat goes on.
+    """
+    seen = chat.status
+    while chat.status == seen and chat_phase(seen) in WAITING:
+        wait = watch.next_wait()
+        if wait is None:
+            break
+        yield Sleep(wait)
+        try:
+            chat = yield from call(
+                chats.retrieve_chat(conversation_id=chat.conversation_id, chat_id=chat.id), watch.retry()
+            )
+        except CozeError as error:
+            error.located(
+                f"Chat {chat.id!r} in conversation {chat.conversation_id!r} was started and may go on in Coze, and is billed; "
+                "a retry of the task starts another.",
+                chat_id=chat.id,
+                conversation_id=chat.conversation_id,
+            )
+            raise
+    return chat
+
+
+def cancel_chat(chat: Chat, retry: RetryPolicy) -> Flow[Chat]:
+    """Cancel a chat and return how it ended: canceled, or as it had ended before."""
+    ids = {"conversation_id": chat.conversation_id, "chat_id": chat.id}
+    try:
+        return (yield from call(chats.cancel_chat(**ids), retry))
+    except CozeAlreadyEndedError:
+        return (yield from call(chats.retrieve_chat(**ids), retry))
+
+
+@dataclass(frozen=True, slots=True)
+class ChatAnswer:
+    """What a completed chat said."""
+
+    chat: Chat
+    text: str = field(repr=False)
+    follow_ups: list[str] = field(repr=False)
+    messages: tuple[Message, ...] = field(repr=False)
+
+
+def chat_answer(chat: Chat, retry: RetryPolicy, *, waited: float) -> Flow[ChatAnswer]:
+    """Fetch the answer of a chat that has ended.
+
+    :param waited: seconds since the wait began, for the error's words.
+    :raises CozeOutcomeError: it ended without an answer, or has not ended.
+    """
+    if chat_phase(chat.status) is not Phase.DONE:
+        raise chat_error(chat, waited=waited)
+    try:
+        said = yield from call(chats.chat_messages(conversation_id=chat.conversation_id, chat_id=chat.id), retry)
+    except CozeError as error:
+        error.located(
+            f"Chat {chat.id!r} in conversation {chat.conversation_id!r} is completed and paid for; its answer stays in Coze "
+            "and can be read there. A retry of the task starts another.",
+            chat_id=chat.id,
+            conversation_id=chat.conversation_id,
+        )
+        raise
+    return ChatAnswer(chat, outputs.answer_text(said), outputs.follow_ups(said), said)
+
+
+def messages_of(conversation_id: str, retry: RetryPolicy, *, chat_id: str | None = None) -> Flow[list[Message]]:
+    """Read all messages of a conversation, newest first, page by page."""
+    found: list[Message] = []
+    before: str | None = None
+    while True:
+        page = yield from call(
+            conversations.conversation_messages(conversation_id=conversation_id, chat_id=chat_id, before_id=before),
+            retry,
+        )
+        found.extend(page.messages)
+        # In descending order the next page lies before the oldest message of this one.
+        oldest = page.messages[-1].id if page.messages else ""
+        if not page.has_more or not oldest or oldest == before:
+            return found
+        before = oldest
+
+
+def watch_run(history: RunHistory, watch: Watch, *, workflow_id: str) -> Flow[RunHistory]:
+    """Wait until the run's status is another word, and return its record; unchanged if the time is up first.
+
+    :raises CozeError: it could not be read; the error carries the ids, because the run goes on.
+    """
+    seen = history.execute_status
+    while history.execute_status == seen and is_waiting(history):
+        wait = watch.next_wait()
+        if wait is None:
+            break
+        yield Sleep(wait)
+        execute_id = history.execute_id
+        try:
+            history = yield from call(
+                workflows.run_history(workflow_id=workflow_id, execute_id=execute_id), watch.retry()
+            )
+            history = replace(history, execute_id=history.execute_id or execute_id)
+        except CozeError as error:
+            young = watch.clock() - watch.since < _NOT_VISIBLE_SECONDS
+            if young and isinstance(error, CozeNotFoundError) and error.code == codes.NOT_VISIBLE_YET:
+                continue
+            error.located(
+                f"Run {execute_id!r} of workflow {workflow_id!r} was started and may go on in Coze, and is billed; "
+                "a retry of the task starts another.",
+                workflow_id=workflow_id,
+                execute_id=execute_id,
+            )
+            raise
+    return history
+
+
+def is_waiting(history: RunHistory) -> bool:
+    """Tell whether a run has neither ended nor asked a question."""
+    return run_phase(history.execute_status, interrupted=history.interrupt is not None) in WAITING
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a successful run returned."""
+
+    output: JsonValue = field(repr=False)
+    execute_id: str
+    debug_url: str | None
+    usage: Usage | None
+    logid: str | None
+    is_output_trimmed: bool = False
+
+
+def run_result(history: RunHistory, *, workflow_id: str, waited: float) -> RunResult:
+    """Return the result of a run that has ended.
+
+    :raises CozeOutcomeError: it ended without a result, or has not ended.
+    """
+    if run_phase(history.execute_status, interrupted=history.interrupt is not None) is not Phase.DONE:
+        raise run_error(history, workflow_id=workflow_id, waited=waited)
+    return RunResult(
+        output=None if history.output is None else outputs.history_output(history.output),
+        execute_id=history.execute_id,
+        debug_url=history.debug_url,
+        usage=history.usage,
+        logid=history.logid,
+        is_output_trimmed=history.is_output_trimmed,
+    )

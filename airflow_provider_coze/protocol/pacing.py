@@ -1,0 +1,81 @@
+"""When to ask: the budget of a connection as a token bucket, and the rhythm of polling. Arithmetic on a ``now`` that is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from airflow_provider_coze.protocol.layers import through
+from airflow_provider_coze.protocol.messages import Flow, Response, Send, Sleep
+
+__all__ = ["CHAT_POLLS", "RUN_POLLS", "Bucket", "PollSchedule", "paced"]
+
+T = TypeVar("T")
+
+#: Coze asks for at most one status read a second of each chat (docs: retrieve_chat).
+_MIN_POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class PollSchedule:
+    """How long to wait before the next look: short while the work is young, longer as it ages.
+
+    A wait is a quarter of the age, between ``first_seconds`` and ``ceiling_seconds``: noticing the end late costs at most
+    a quarter of what the work itself took, and a run of an hour is not asked 3,600 times.
+    """
+
+    first_seconds: float
+    ceiling_seconds: float
+
+    def below(self, ceiling_seconds: float | None) -> PollSchedule:
+        """Return this schedule with another ceiling (never under 1 s); None keeps it."""
+        if ceiling_seconds is None:
+            return self
+        ceiling = max(_MIN_POLL_SECONDS, ceiling_seconds)
+        return PollSchedule(min(self.first_seconds, ceiling), ceiling)
+
+    def wait(self, *, age: float, left: float | None, chance: float) -> float | None:
+        """Return the seconds until the next look, or None: no time is left for one.
+
+        :param age: seconds since the work began.
+        :param left: seconds until the deadline; the last look is made right at it. None: no deadline.
+        :param chance: a number of [0, 1) that spreads the looks of tasks which began together (up to a fifth earlier).
+        """
+        if left is not None and left <= 0:
+            return None
+        wait = min(self.ceiling_seconds, max(self.first_seconds, age / 4))
+        wait = max(_MIN_POLL_SECONDS, wait * (1 - 0.2 * chance))
+        return wait if left is None else min(wait, left)
+
+
+#: Most chats end within seconds; a run usually takes longer, and its reads share the budget of starting runs.
+CHAT_POLLS = PollSchedule(first_seconds=1.0, ceiling_seconds=10.0)
+RUN_POLLS = PollSchedule(first_seconds=2.0, ceiling_seconds=30.0)
+
+
+class Bucket:
+    """A budget of requests per second, spent evenly: two of them are at least ``1 / rate`` apart."""
+
+    def __init__(self, rate: float) -> None:
+        self._gap = 1.0 / rate
+        self._next_free = float("-inf")
+
+    def book(self, now: float) -> float:
+        """Book the next free moment and return how many seconds it is away."""
+        free = max(self._next_free, now)
+        self._next_free = free + self._gap
+        return free - now
+
+
+def paced(flow: Flow[T], buckets: Mapping[str, Bucket], clock: Callable[[], float]) -> Flow[T]:
+    """Return *flow* with every request held back until the budget of its class allows it."""
+
+    def layer(effect: Send) -> Flow[Response]:
+        bucket = buckets.get(effect.request.budget or "")
+        if bucket and (wait := bucket.book(clock())) > 0:
+            yield Sleep(wait)
+        response: Response = yield effect
+        return response
+
+    return through(flow, layer)
