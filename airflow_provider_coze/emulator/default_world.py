@@ -1,0 +1,236 @@
+"""The world that is there when none is given. The tutorial, the demonstration and the example DAGs rely on these ids."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from typing import Any
+
+from airflow_provider_coze.emulator.definitions import (
+    Bot,
+    Duration,
+    Failure,
+    Immediate,
+    Inputs,
+    Interrupt,
+    Parameter,
+    Polls,
+    Seconds,
+    Template,
+    ToolCall,
+    Turn,
+    Workflow,
+)
+from airflow_provider_coze.emulator.world import World
+
+__all__ = ["Table", "default_world"]
+
+ANALYST, ECHO_BOT, DRAFT_BOT, BROKE_BOT, TOOL_BOT, SLEEPER_BOT = (f"751100000000000000{n}" for n in range(1, 7))
+SUMMARY, ECHO, DRAFT, BROKEN, ASKING, PLAIN, SLEEPER, CHATFLOW = (f"751150000000000000{n}" for n in range(1, 9))
+
+_SLEEP = re.compile(r"\s*sleep\s+(\d+(?:\.\d+)?)\s*:\s*(.*)", re.DOTALL)
+
+
+def default_world() -> World:
+    """Make a new copy of the default world."""
+    return World(
+        bots=[
+            Bot(
+                id=ANALYST,
+                name="analyst",
+                description="Reads the CSV table in the message and says what stands out.",
+                answer=_analysis,
+                duration=Seconds(7),
+            ),
+            Bot(
+                id=ECHO_BOT,
+                name="echo",
+                description="Says what it was told.",
+                answer=Template("You said: {message}"),
+                follow_ups=("Would you like to say something else?",),
+            ),
+            Bot(id=DRAFT_BOT, name="draft", description="Not published: 4015.", published=False),
+            Bot(
+                id=BROKE_BOT,
+                name="broke",
+                description="Fails after one poll: the free quota is used up.",
+                duration=Polls(1),
+                failure=Failure(4028, "Your free quota has been used up."),
+            ),
+            Bot(
+                id=TOOL_BOT,
+                name="thermometer",
+                description="Asks for read_sensor(room='B2'), then answers with its output.",
+                tool_calls=(ToolCall("read_sensor", {"room": "B2"}),),
+                answer=Template("Sensor B2 says: {tool_outputs[read_sensor]}"),
+            ),
+            Bot(
+                id=SLEEPER_BOT,
+                name="sleeper",
+                description='"sleep 37: anything" takes 37 s and answers "anything".',
+                answer=_after_sleeping,
+                duration=_sleep_of,
+            ),
+        ],
+        workflows=[
+            Workflow(
+                id=SUMMARY,
+                name="table summary",
+                description="Counts the rows of a CSV table and sums its last numeric column.",
+                parameters={
+                    "table": Parameter("string", required=True, description="CSV text with a header line"),
+                    "top": Parameter("integer", description="how many of the largest rows to return; 3 if absent"),
+                },
+                output=_summary,
+                duration=Seconds(7),
+            ),
+            Workflow(id=ECHO, name="echo", description="Returns its parameters.", output=_echo),
+            Workflow(id=DRAFT, name="draft", description="Not published: 4200.", published=False),
+            Workflow(
+                id=BROKEN,
+                name="broken",
+                description="Fails in a node.",
+                failure=Failure(720701002, "Node 'Code' failed: division by zero"),
+            ),
+            Workflow(
+                id=ASKING,
+                name="asking",
+                description="Asks for a city, and returns the answer.",
+                interrupt=Interrupt("Which city?"),
+                output=_city,
+            ),
+            Workflow(
+                id=PLAIN, name="plain", description="Returns text that is not JSON.", output="All 42 rows are fine."
+            ),
+            Workflow(
+                id=SLEEPER,
+                name="sleeper",
+                description="Takes the given seconds and returns the given value.",
+                parameters={"seconds": Parameter("number", required=True), "value": Parameter("any")},
+                output=_value,
+                duration=_seconds_of,
+            ),
+            Workflow(
+                id=CHATFLOW,
+                name="echo chat",
+                description="A chatflow that says what it was told.",
+                mode="chatflow",
+                output=Template("You said: {message}"),
+            ),
+        ],
+    )
+
+
+class Table:
+    """A CSV table out of a text that may have prose around it."""
+
+    def __init__(self, text: str) -> None:
+        lines = [line for line in text.splitlines() if "," in line]
+        rows = list(csv.reader(io.StringIO("\n".join(lines)))) if lines else []
+        # A line of prose with a comma in it rarely has as many columns as the table has.
+        width = max((len(row) for row in rows), key=[len(row) for row in rows].count, default=0)
+        rows = [row for row in rows if len(row) == width]
+        if len(rows) < 2:
+            raise Failure(5000, "There is no CSV table with a header line and at least one row in the input.")
+        self.header = [cell.strip() for cell in rows[0]]
+        self.rows = [[cell.strip() for cell in row] for row in rows[1:]]
+        self.value_column = self._last_numeric_column()
+
+    def _last_numeric_column(self) -> int:
+        for column in reversed(range(len(self.header))):
+            if all(_number(row[column]) is not None for row in self.rows):
+                return column
+        raise Failure(5000, "No column of the table holds numbers only.")
+
+    def value(self, row: list[str]) -> float:
+        """Return the number of a row."""
+        return _number(row[self.value_column]) or 0.0
+
+    @property
+    def total(self) -> float:
+        """The sum of the last numeric column."""
+        return round(sum(self.value(row) for row in self.rows), 6)
+
+    def largest(self, count: int) -> list[list[str]]:
+        """Return the *count* largest rows, the largest first."""
+        return sorted(self.rows, key=self.value, reverse=True)[:count]
+
+    def as_object(self, row: list[str]) -> dict[str, Any]:
+        """Return a row as an object; numbers are numbers."""
+        return {name: _plain(cell) for name, cell in zip(self.header, row, strict=True)}
+
+    def label(self, row: list[str]) -> str:
+        """Name a row by its cells before the number, or by its position."""
+        return ", ".join(row[: self.value_column]) or f"row {self.rows.index(row) + 1}"
+
+
+def _analysis(turn: Turn) -> str:
+    table = Table(turn)
+    column, largest, smallest = (
+        table.header[table.value_column],
+        table.largest(1)[0],
+        min(table.rows, key=table.value),
+    )
+    return (
+        f"The table has {len(table.rows)} rows and {column} adds up to {_shown(table.total)}. "
+        f"The largest is {table.label(largest)} with {_shown(table.value(largest))}, "
+        f"the smallest {table.label(smallest)} with {_shown(table.value(smallest))}."
+    )
+
+
+def _summary(inputs: Inputs) -> dict[str, Any]:
+    table = Table(inputs["table"])
+    top = table.largest(max(1, inputs.get("top") or 3))
+    return {
+        "rows": len(table.rows),
+        "total": _plain(_shown(table.total)),
+        "largest": table.as_object(top[0]),
+        "top": [table.as_object(row) for row in top],
+    }
+
+
+def _echo(inputs: Inputs) -> dict[str, Any]:
+    return {"output": dict(inputs)}
+
+
+def _city(inputs: Inputs) -> dict[str, Any]:
+    return {"output": inputs.answer}
+
+
+def _value(inputs: Inputs) -> dict[str, Any]:
+    return {"output": inputs.get("value")}
+
+
+def _seconds_of(inputs: Inputs) -> Duration:
+    return Seconds(float(inputs["seconds"]))
+
+
+def _sleep_of(turn: Turn) -> Duration:
+    found = _SLEEP.match(turn)
+    return Seconds(float(found[1])) if found else Immediate()
+
+
+def _after_sleeping(turn: Turn) -> str:
+    found = _SLEEP.match(turn)
+    return found[2] if found else str(turn)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _plain(text: str) -> Any:
+    number = _number(text)
+    if number is None:
+        return text
+    return int(number) if number.is_integer() else number
+
+
+def _shown(number: float) -> str:
+    return str(int(number)) if number.is_integer() else f"{number:.6f}".rstrip("0")

@@ -1,0 +1,242 @@
+"""The emulator behind a real socket: loopback only unless told otherwise, in a thread with an event loop of its own.
+
+The socket is bound in the caller's thread, so a port that is taken is an ``OSError`` there, and never a start that hangs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from aiohttp import web
+
+from airflow_provider_coze.emulator.app import Emulator
+from airflow_provider_coze.emulator.definitions import Bot, Workflow
+from airflow_provider_coze.emulator.scenarios import Fault, Script
+from airflow_provider_coze.emulator.store import LedgerEntry
+from airflow_provider_coze.emulator.wire import Drop, Reply
+from airflow_provider_coze.emulator.world import World
+from airflow_provider_coze.protocol.messages import FilePart, Request
+
+__all__ = ["Server", "serve"]
+
+MAX_BODY = 20 * 1024 * 1024  # of a JSON request; docs.coze.cn/developer_guides/coze_api_overview
+MAX_UPLOAD = 513 * 1024 * 1024  # a little more than a file may have, so that 4302 can be said
+
+
+class Server:
+    """A served emulator: its address, and the emulator's own controls at hand."""
+
+    def __init__(self, emulator: Emulator, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.emulator = emulator
+        self._socket = socket.create_server((host, port), backlog=1024)
+        bound_host, bound_port = self._socket.getsockname()[:2]
+        self.base_url = f"http://{bound_host}:{bound_port}"
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._stop: asyncio.Event | None = None
+        self._clock_moved: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._run, name="coze-emulator", daemon=True)
+
+    def start(self) -> Server:
+        """Begin to answer."""
+        self.emulator.served = True
+        self._thread.start()
+        self._ready.wait()
+        return self
+
+    def stop(self) -> None:
+        """Close the socket and every connection, and wait for the thread to end."""
+        if self._stop is not None and not self._loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop has just ended by itself
+                self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    # --- the emulator's controls, so that a test needs one object only
+
+    @property
+    def token(self) -> str:
+        """The token that is accepted."""
+        return self.emulator.token
+
+    @property
+    def connection(self) -> str:
+        """The value for ``AIRFLOW_CONN_COZE_DEFAULT``."""
+        return self.emulator.connection(self.base_url)
+
+    @property
+    def ledger(self) -> list[LedgerEntry]:
+        """Every execution that was started."""
+        return self.emulator.ledger
+
+    @property
+    def world(self) -> World:
+        """What there is, and how strict it is."""
+        return self.emulator.world
+
+    def script(self, fault: Fault, **when: Any) -> Script:
+        """Order something to go wrong; see :meth:`Emulator.script`."""
+        return self.emulator.script(fault, **when)
+
+    def advance(self, seconds: float) -> float:
+        """Move the clock forward."""
+        return self.emulator.advance(seconds)
+
+    def reset(self) -> None:
+        """Forget what happened."""
+        self.emulator.reset()
+
+    def add_bot(self, bot: Bot | None = None, **fields: Any) -> Bot:
+        """Add a bot, or replace one."""
+        return self.emulator.add_bot(bot, **fields)
+
+    def add_workflow(self, workflow: Workflow | None = None, **fields: Any) -> Workflow:
+        """Add a workflow, or replace one."""
+        return self.emulator.add_workflow(workflow, **fields)
+
+    # --- the thread
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._serve())
+        finally:
+            self._ready.set()
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        self._stop = asyncio.Event()
+        self._clock_moved = asyncio.Event()
+        handler = _CountingServer(self.emulator, self._answer)
+        listener = await self._loop.create_server(handler, sock=self._socket)
+        self.emulator.tell_when_clock_moves(self._wake)
+        self._ready.set()
+        try:
+            await self._stop.wait()
+        finally:
+            self.emulator.stop_telling(self._wake)
+            listener.close()
+            self._wake_here()
+            await handler.shutdown(timeout=0.1)
+            pending = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+
+    def _wake(self) -> None:
+        with contextlib.suppress(RuntimeError):  # stopped meanwhile
+            self._loop.call_soon_threadsafe(self._wake_here)
+
+    def _wake_here(self) -> None:
+        if self._clock_moved is not None:
+            moved, self._clock_moved = self._clock_moved, asyncio.Event()
+            moved.set()
+
+    async def _until(self, at: float) -> None:
+        while (left := at - self.emulator.now()) > 0:
+            moved = self._clock_moved
+            if moved is None:
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(moved.wait(), left)
+
+    async def _answer(self, incoming: web.BaseRequest) -> web.StreamResponse:
+        request = await _read(incoming)
+        if isinstance(request, Reply):
+            return web.Response(status=request.status, headers=request.headers, body=request.body)
+        reply = self.emulator.handle(request)
+        if reply.ready_at is not None:
+            await self._until(reply.ready_at)
+        if reply.drop is not None and reply.drop.after_frames is None:
+            return _break(incoming, reply.drop)
+        if reply.frames is None:
+            return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
+        response = web.StreamResponse(status=reply.status, headers=reply.headers)
+        response.enable_chunked_encoding()
+        await response.prepare(incoming)
+        for number, frame in enumerate(reply.frames):
+            if reply.drop is not None and reply.drop.after_frames == number:
+                return _break(incoming, reply.drop, response)
+            await self._until(frame.at)
+            await response.write(frame.data)
+        await response.write_eof()
+        return response
+
+
+class _CountingServer(web.Server):
+    """aiohttp's server, telling the emulator how many connections there are."""
+
+    def __init__(self, emulator: Emulator, answer: Any) -> None:
+        super().__init__(answer, access_log=None)
+        self._emulator = emulator
+
+    def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
+        """Count a connection in."""
+        super().connection_made(handler, transport)
+        self._emulator.connections_accepted += 1
+        self._emulator.connections_open += 1
+
+    def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
+        """Count it out."""
+        super().connection_lost(handler, exc)
+        self._emulator.connections_open -= 1
+
+
+async def _read(incoming: web.BaseRequest) -> Request | Reply:
+    incoming._client_max_size = MAX_BODY
+    files: tuple[FilePart, ...] = ()
+    body: bytes | None = None
+    if incoming.content_type == "multipart/form-data":
+        incoming._client_max_size = MAX_UPLOAD
+        files = tuple([part async for part in _parts(incoming)])
+    else:
+        try:
+            body = await incoming.read()
+        except web.HTTPRequestEntityTooLarge:
+            return Reply(413, {"content-type": "text/plain"}, b"Request Entity Too Large")
+    return Request(
+        method=incoming.method,
+        path=incoming.rel_url.raw_path,
+        query=dict(incoming.query),
+        headers=dict(incoming.headers),
+        files=files,
+        body=body,
+    )
+
+
+async def _parts(incoming: web.BaseRequest) -> Any:
+    reader = await incoming.multipart()
+    while (part := await reader.next()) is not None:
+        content = bytes(await part.read(decode=False))  # type: ignore[union-attr]
+        name, filename = getattr(part, "name", None), getattr(part, "filename", None)
+        kind = part.headers.get("content-type", "application/octet-stream")
+        yield FilePart(name or "", filename or "", content, kind)
+
+
+def _break(incoming: web.BaseRequest, drop: Drop, begun: web.StreamResponse | None = None) -> web.StreamResponse:
+    transport = incoming.transport
+    if transport is not None:
+        if drop.reset:
+            raw = transport.get_extra_info("socket")
+            # No lingering: what is left unsent is thrown away and the peer gets RST instead of FIN.
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    return begun or web.Response(status=500)
+
+
+@contextlib.contextmanager
+def serve(emulator: Emulator | None = None, host: str = "127.0.0.1", port: int = 0) -> Iterator[Server]:
+    """Serve *emulator* for the length of a ``with`` block.
+
+    :raises OSError: The port is taken.
+    """
+    server = Server(emulator or Emulator(), host, port).start()
+    try:
+        yield server
+    finally:
+        server.stop()
