@@ -80,6 +80,8 @@ def _install(version: str) -> None:
             _run([uv, "venv", "--quiet", "--clear", "--no-python-downloads", "--python", _python(), str(home)])
         # One `sync` with the package in it: a `sync` of the lock alone would first uninstall our package.
         options = ["--quiet", "--python", str(python_of(version)), "--build-constraints", str(LOCKS / "tools.txt")]
+        # Compiled once here (5 s): otherwise the four components of the first Airflow each compile everything at once.
+        options.append("--compile-bytecode")
         _run([uv, "pip", "sync", *options, str(requirements), "-"], stdin=f"-e {ROOT}\n")
     except (subprocess.CalledProcessError, OSError) as failure:
         # A machine may reach its packages only the way its pip is configured. Slower, and the same result.
