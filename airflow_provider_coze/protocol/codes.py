@@ -42,7 +42,7 @@ def _row(
     return Meaning(meaning, error, again, started, advice)
 
 
-_TOKEN = (
+_WHICH_SITE = (
     "Check the connection's Password (or its OAuth fields): the token may have expired or been deleted, or belong to another site - "
     "a token of coze.cn fails on coze.com, and the reverse; set Host to the site the token was made on."
 )
@@ -147,7 +147,7 @@ BY_CODE: dict[int, Meaning] = {
     4022: _row("the model service is in arrears", e.CozeQuotaError, "Settle the bill of the model service."),
     # Not in the official table: github.com/coze-dev/coze-py/issues/425 shows it in a chat's last_error.
     4028: _row("the free quota is used up", e.CozeQuotaError, "Upgrade the plan, or use another account."),
-    4100: _row("the token is invalid", e.CozeAuthError, _TOKEN, started=False),
+    4100: _row("the token is invalid", e.CozeAuthError, _WHICH_SITE, started=False),
     4101: _row(
         "the token lacks a permission",
         e.CozePermissionError,
@@ -191,7 +191,7 @@ BY_CODE: dict[int, Meaning] = {
         'Use execution_mode="sync" for runs under 90 s, or upgrade the plan.',
         started=False,
     ),
-    700012006: _row("the access token is invalid", e.CozeAuthError, _TOKEN, started=False),
+    700012006: _row("the access token is invalid", e.CozeAuthError, _WHICH_SITE, started=False),
     720702204: _row(
         "the chatflow's conversation is missing",
         e.CozeRejectedError,
@@ -235,7 +235,7 @@ BY_CODE: dict[int, Meaning] = {
 #: The pairs 400/4000, 401/4100, 403/4101, 404/4200 and 429/4013 are coze-js's (packages/coze-js/src/error.ts).
 BY_STATUS: dict[int, Meaning] = {
     400: _row("bad request", e.CozeRejectedError, "Correct what the message names.", started=False),
-    401: _row("the token is not accepted", e.CozeAuthError, _TOKEN, started=False),
+    401: _row("the token is not accepted", e.CozeAuthError, _WHICH_SITE, started=False),
     403: _row("access denied", e.CozePermissionError, BY_CODE[4101].advice, started=False),
     404: _row(
         "not found",

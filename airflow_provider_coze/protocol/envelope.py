@@ -103,7 +103,7 @@ def meaning_of(code: int, status: int) -> codes.Meaning:
 
 
 def _consequence(call: Call[Any], meaning: codes.Meaning, debug_url: object) -> str:
-    """What Coze is doing now and what a retry does; a read changes nothing, so there is nothing to say."""
+    """Say what Coze is doing now and what a retry does; a read changes nothing, so it has no sentence."""
     if call.replay is Replay.ALWAYS:
         return ""
     if debug_url:  # only a run that exists has one

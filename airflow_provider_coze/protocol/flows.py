@@ -17,7 +17,7 @@ from airflow_provider_coze.protocol.endpoints import conversation as conversatio
 from airflow_provider_coze.protocol.endpoints import workflow as workflows
 from airflow_provider_coze.protocol.envelope import open_envelope
 from airflow_provider_coze.protocol.messages import Call, Flow, JsonValue, Response, Send, Sleep
-from airflow_provider_coze.protocol.models import Chat, Message, RunHistory, Usage
+from airflow_provider_coze.protocol.models import Chat, Message, RunHistory, Usage, WorkflowRun
 from airflow_provider_coze.protocol.outcomes import chat_error, run_error
 from airflow_provider_coze.protocol.pacing import PollSchedule
 from airflow_provider_coze.protocol.retry import RetryPolicy
@@ -30,7 +30,11 @@ __all__ = [
     "call",
     "cancel_chat",
     "chat_answer",
+    "direct_result",
+    "is_waiting",
     "messages_of",
+    "read_chat",
+    "read_run",
     "run_result",
     "watch_chat",
     "watch_run",
@@ -71,11 +75,14 @@ class Watch:
     since: float  # Unix seconds: when the work began, which sets the rhythm
     until: float | None  # Unix seconds: the moment of the last look. None: no deadline.
     clock: Callable[[], float]  # Unix seconds
+    not_before: float = 0.0  # Unix seconds: an earlier look would be of no use
     chance: Callable[[], float] = field(default=random.random)
 
     def next_wait(self) -> float | None:
         """Return the seconds until the next look, or None when the time is up."""
         now = self.clock()
+        if now < self.not_before:
+            return self.not_before - now
         left = None if self.until is None else self.until - now
         return self.polls.wait(age=now - self.since, left=left, chance=self.chance())
 
@@ -98,19 +105,25 @@ def watch_chat(chat: Chat, watch: Watch) -> Flow[Chat]:
         if wait is None:
             break
         yield Sleep(wait)
-        try:
-            chat = yield from call(
-                chats.retrieve_chat(conversation_id=chat.conversation_id, chat_id=chat.id), watch.retry()
-            )
-        except CozeError as error:
-            error.located(
-                f"Chat {chat.id!r} in conversation {chat.conversation_id!r} was started and may go on in Coze, and is billed; "
-                "a retry of the task starts another.",
-                chat_id=chat.id,
-                conversation_id=chat.conversation_id,
-            )
-            raise
+        chat = yield from read_chat(chat, watch.retry())
     return chat
+
+
+def read_chat(chat: Chat, retry: RetryPolicy) -> Flow[Chat]:
+    """Read how a chat stands.
+
+    :raises CozeError: it could not be read; the error carries the ids, because the chat goes on.
+    """
+    try:
+        return (yield from call(chats.retrieve_chat(conversation_id=chat.conversation_id, chat_id=chat.id), retry))
+    except CozeError as error:
+        error.located(
+            f"Chat {chat.id!r} in conversation {chat.conversation_id!r} was started and may go on in Coze, and is billed; "
+            "a retry of the task starts another.",
+            chat_id=chat.id,
+            conversation_id=chat.conversation_id,
+        )
+        raise
 
 
 def cancel_chat(chat: Chat, retry: RetryPolicy) -> Flow[Chat]:
@@ -181,24 +194,32 @@ def watch_run(history: RunHistory, watch: Watch, *, workflow_id: str) -> Flow[Ru
         if wait is None:
             break
         yield Sleep(wait)
-        execute_id = history.execute_id
         try:
-            history = yield from call(
-                workflows.run_history(workflow_id=workflow_id, execute_id=execute_id), watch.retry()
-            )
-            history = replace(history, execute_id=history.execute_id or execute_id)
-        except CozeError as error:
-            young = watch.clock() - watch.since < _NOT_VISIBLE_SECONDS
-            if young and isinstance(error, CozeNotFoundError) and error.code == codes.NOT_VISIBLE_YET:
-                continue
-            error.located(
-                f"Run {execute_id!r} of workflow {workflow_id!r} was started and may go on in Coze, and is billed; "
-                "a retry of the task starts another.",
-                workflow_id=workflow_id,
-                execute_id=execute_id,
-            )
-            raise
+            history = yield from read_run(history, watch.retry(), workflow_id=workflow_id)
+        except CozeNotFoundError as error:
+            if error.code != codes.NOT_VISIBLE_YET or watch.clock() - watch.since >= _NOT_VISIBLE_SECONDS:
+                raise
     return history
+
+
+def read_run(history: RunHistory, retry: RetryPolicy, *, workflow_id: str) -> Flow[RunHistory]:
+    """Read the record of a run.
+
+    :raises CozeError: it could not be read; the error carries the ids, because the run goes on.
+    """
+    execute_id = history.execute_id
+    try:
+        record = yield from call(workflows.run_history(workflow_id=workflow_id, execute_id=execute_id), retry)
+    except CozeError as error:
+        error.located(
+            f"Run {execute_id!r} of workflow {workflow_id!r} was started and may go on in Coze, and is billed; "
+            "a retry of the task starts another.",
+            workflow_id=workflow_id,
+            execute_id=execute_id,
+            debug_url=history.debug_url,
+        )
+        raise
+    return replace(record, execute_id=record.execute_id or execute_id, debug_url=record.debug_url or history.debug_url)
 
 
 def is_waiting(history: RunHistory) -> bool:
@@ -232,4 +253,27 @@ def run_result(history: RunHistory, *, workflow_id: str, waited: float) -> RunRe
         usage=history.usage,
         logid=history.logid,
         is_output_trimmed=history.is_output_trimmed,
+    )
+
+
+def direct_result(run: WorkflowRun, *, workflow_id: str, waited: float) -> RunResult:
+    """Return the result that the answer to a synchronous start holds.
+
+    :raises CozeOutcomeError: it holds a question, or nothing.
+    """
+    if run.interrupt is not None or run.data is None:
+        asked = RunHistory(
+            execute_id=run.execute_id,
+            execute_status="Running",
+            debug_url=run.debug_url,
+            interrupt=run.interrupt,
+            logid=run.logid,
+        )
+        raise run_error(asked, workflow_id=workflow_id, waited=waited)
+    return RunResult(
+        output=outputs.run_output(run.data),
+        execute_id=run.execute_id,
+        debug_url=run.debug_url,
+        usage=run.usage,
+        logid=run.logid,
     )

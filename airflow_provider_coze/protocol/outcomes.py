@@ -7,7 +7,7 @@ from airflow_provider_coze.protocol import codes
 from airflow_provider_coze.protocol.models import Chat, RunHistory
 from airflow_provider_coze.protocol.statuses import Phase, chat_phase, run_phase
 
-__all__ = ["chat_error", "run_error"]
+__all__ = ["chat_error", "chat_timeout", "run_error"]
 
 
 def chat_error(chat: Chat, *, waited: float) -> e.CozeOutcomeError:
@@ -49,12 +49,30 @@ def chat_error(chat: Chat, *, waited: float) -> e.CozeOutcomeError:
                 **ids,
             )
         case _:
-            return e.CozeChatTimeoutError(
-                f"{what} was still {chat.status!r} after {waited:.0f} s{where}. Unless it was cancelled, Coze goes on with it "
-                f"and charges for it. {anew} To wait longer, raise timeout.",
-                logid=chat.logid,
-                **ids,
-            )
+            return chat_timeout(chat, waited=waited)
+
+
+def chat_timeout(chat: Chat, *, waited: float, canceled: bool | None = None) -> e.CozeChatTimeoutError:
+    """Return the error of a chat that took too long.
+
+    :param canceled: whether it was cancelled because of that; None: nobody tried.
+    """
+    match canceled:
+        case True:
+            now = "It has been cancelled, which does not take back what it used up to then."
+        case False:
+            now = "It could not be cancelled, so Coze may go on with it and charge for it."
+        case None:
+            now = "Coze goes on with it and charges for it."
+    where = f" (logid {chat.logid})" if chat.logid else ""
+    return e.CozeChatTimeoutError(
+        f"Chat {chat.id!r} in conversation {chat.conversation_id!r} had no answer after {waited:.0f} s{where}. {now} "
+        "A retry of this task starts, and pays for, a new chat. To wait longer, raise timeout.",
+        chat_id=chat.id,
+        conversation_id=chat.conversation_id,
+        bot_id=chat.bot_id or None,
+        logid=chat.logid,
+    )
 
 
 def run_error(history: RunHistory, *, workflow_id: str, waited: float) -> e.CozeOutcomeError:

@@ -1,0 +1,76 @@
+"""The only file that knows that Airflow has versions. Names move here; nothing behaves here.
+
+Most of it is ``apache-airflow-providers-common-compat``, which resolves each name for the Airflow that is installed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.connection import get_async_connection
+from airflow.providers.common.compat.sdk import (
+    AirflowSensorTimeout,
+    BaseHook,
+    BaseOperator,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+from airflow.providers.common.compat.sdk import mask_secret as _mask_secret
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection, Context
+
+__all__ = [
+    "AirflowSensorTimeout",
+    "BaseHook",
+    "BaseOperator",
+    "BaseSensorOperator",
+    "BaseTrigger",
+    "Connection",
+    "Context",
+    "PokeReturnValue",
+    "TriggerEvent",
+    "conf",
+    "get_async_connection",
+    "mask_secret",
+]
+
+#: Keeps the tasks of mask_secret alive until they are done; a loop holds its tasks only weakly.
+_MASKING: set[asyncio.Task[None]] = set()
+
+
+def mask_secret(secret: str) -> None:
+    """Make Airflow write ``***`` for *secret* in all logs from here on, on a worker or on the triggerer's event loop.
+
+    Masking talks to the supervisor of the process. On an event loop that must not be done synchronously (it raises, or on
+    3.1 and 3.2 can stop the loop), so there it is handed to Airflow's own coroutine (3.3.2) or to a thread.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        with contextlib.suppress(Exception):  # outside of any task there is no supervisor to tell
+            _mask_secret(secret)
+        return
+    task = loop.create_task(_mask_on_loop(secret))
+    _MASKING.add(task)
+    task.add_done_callback(_MASKING.discard)
+
+
+async def _mask_on_loop(secret: str) -> None:
+    with contextlib.suppress(Exception):
+        await _masking(secret)
+
+
+def _masking(secret: str) -> Coroutine[Any, Any, None]:
+    try:
+        from airflow.sdk.log import amask_secret
+    except ImportError:  # Airflow < 3.3.2
+        return sync_to_async(_mask_secret)(secret)
+    coroutine: Coroutine[Any, Any, None] = amask_secret(secret)
+    return coroutine

@@ -1,0 +1,1 @@
+"""The door between Airflow and Coze: connections in, flows performed."""

@@ -1,0 +1,290 @@
+"""``CozeHook``: an Airflow connection turned into something that performs flows, on a worker or on an event loop.
+
+Paths, bodies and answers are in ``protocol``, bytes in ``transports``. Here the two meet the connection's settings, its
+tokens and its budget.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from airflow_provider_coze.compat import BaseHook, get_async_connection, mask_secret
+from airflow_provider_coze.errors import (
+    CozeAPIError,
+    CozeAuthError,
+    CozeConnectionConfigError,
+    CozeError,
+    CozePermissionError,
+    CozeTransportError,
+)
+from airflow_provider_coze.hooks.connection_form import field_behaviour, form_widgets
+from airflow_provider_coze.protocol import flows
+from airflow_provider_coze.protocol.auth import TokenCaches, signed
+from airflow_provider_coze.protocol.dialects import dialect_of, spoken
+from airflow_provider_coze.protocol.endpoints import account, chat, conversation, file, workflow
+from airflow_provider_coze.protocol.messages import Call, Flow, JsonValue, Replay, Request
+from airflow_provider_coze.protocol.pacing import Bucket, paced
+from airflow_provider_coze.protocol.retry import RetryPolicy
+from airflow_provider_coze.settings import OAuthJWT, Settings, parse
+
+if TYPE_CHECKING:
+    from airflow_provider_coze.compat import Connection
+
+__all__ = ["CozeHook"]
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+#: Shared by all hooks of this process: one token for all callers, and one budget for all who spend it.
+_TOKENS = TokenCaches(on_mint=mask_secret)
+_BUCKETS: dict[tuple[Settings, str], Bucket] = {}
+
+#: A worker that is being killed has about 5 s between SIGTERM and SIGKILL (Airflow's task supervisor).
+_HURRY_CONNECT_SECONDS, _HURRY_READ_SECONDS = 1.5, 2.0
+#: Airflow's Test button should answer within some seconds.
+_TEST_READ_SECONDS = 8.0
+
+
+def _verb(endpoint: Callable[P, Call[T]]) -> Callable[Concatenate[CozeHook, P], T]:
+    """Make a method of one operation: same arguments, same docstring, performed with the hook's connection and retries."""
+
+    @functools.wraps(endpoint)
+    def verb(self: CozeHook, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.perform(flows.call(endpoint(*args, **kwargs), self.retry))
+
+    return verb
+
+
+class CozeHook(BaseHook):
+    """Talk to Coze with the credentials of an Airflow connection of type ``coze``.
+
+    Every operation that this package knows is a method. :meth:`request` reaches the others. Flows of
+    ``airflow_provider_coze.protocol.flows`` are performed by :meth:`perform`, or on an event loop by :meth:`aperform`.
+
+    :param coze_conn_id: the connection.
+    :param retry: how failing requests are repeated. Billed ones never are, unless they provably did not leave.
+    """
+
+    conn_name_attr = "coze_conn_id"
+    default_conn_name = "coze_default"
+    conn_type = "coze"
+    hook_name = "Coze"
+
+    def __init__(self, coze_conn_id: str = default_conn_name, *, retry: RetryPolicy | None = None) -> None:
+        super().__init__()
+        self.coze_conn_id = coze_conn_id
+        self.retry = retry or RetryPolicy()
+        self._settings: Settings | None = None
+        #: Time, for tests to replace.
+        self.clock: Callable[[], float] = time.time
+        self.sleep: Callable[[float], object] = time.sleep
+        self.asleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's fields for Airflow 2.11 to 3.1; later ones read them from the provider info."""
+        return form_widgets()
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return the labels of the form's fields for Airflow 2.11 to 3.1."""
+        return field_behaviour()
+
+    @property
+    def settings(self) -> Settings:
+        """The connection, checked; read once.
+
+        :raises CozeConnectionConfigError: one error that names every wrong field.
+        """
+        if self._settings is None:
+            self._settings = _settings_of(self.get_connection(self.coze_conn_id), self.coze_conn_id)
+        return self._settings
+
+    async def asettings(self) -> Settings:
+        """Return the connection, checked, without blocking the event loop; read once."""
+        if self._settings is None:
+            self._settings = _settings_of(await get_async_connection(self.coze_conn_id, self), self.coze_conn_id)
+        return self._settings
+
+    def get_conn(self) -> Settings:
+        """Return the connection's settings; Coze's API has no connection that could be kept open."""
+        return self.settings
+
+    def perform(self, flow: Flow[T], *, hurry: bool = False) -> T:
+        """Perform a flow here and now, blocking.
+
+        :param hurry: the process is about to be killed: give up after some 3 s.
+        :raises CozeError: whatever the flow ends in.
+        """
+        # requests is imported where it is used: the triggerer, which imports this module, never needs it.
+        from airflow_provider_coze.transports.sync import SyncTransport, drive
+
+        settings = self.settings
+        if hurry:
+            settings = replace(settings, connect_seconds=_HURRY_CONNECT_SECONDS, read_seconds=_HURRY_READ_SECONDS)
+        with SyncTransport(settings) as transport:
+            return drive(self._dressed(flow, self.settings), transport, self.sleep)
+
+    async def aperform(self, flow: Flow[T]) -> T:
+        """Perform a flow on the running event loop.
+
+        :raises CozeError: whatever the flow ends in.
+        """
+        from airflow_provider_coze.transports.aio import AioTransport, adrive
+
+        settings = await self.asettings()
+        async with AioTransport(settings) as transport:
+            return await adrive(self._dressed(flow, settings), transport, self.asleep)
+
+    @contextlib.asynccontextmanager
+    async def pooled(self) -> AsyncIterator[None]:
+        """Keep the connection pool of this event loop open across several :meth:`aperform`."""
+        from airflow_provider_coze.transports.aio import AioTransport
+
+        async with AioTransport(await self.asettings()):
+            yield
+
+    def _dressed(self, flow: Flow[T], settings: Settings) -> Flow[T]:
+        """Wrap a flow in what the connection adds: its dialect, its token, its budget. The outermost comes last."""
+        flow = spoken(flow, dialect_of(settings.dialect, settings.workflow_run_path))
+        flow = signed(flow, _TOKENS.for_(settings.auth, settings.base_url), clock=self.clock)
+        return paced(flow, _buckets_of(settings), self.clock)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        json: JsonValue = None,
+        may_repeat: bool | None = None,
+    ) -> Mapping[str, Any]:
+        """Call any operation of the API, with this connection's token, errors and retries.
+
+        :param path: below the base URL, such as ``/v1/bots``; ids in it percent-encoded.
+        :param json: the body.
+        :param may_repeat: whether it may be sent again when its answer is lost. None: a GET may, everything else may not.
+        :returns: the whole answer, ``code`` (0) and ``data`` included.
+        :raises CozeError: no answer, or one that says no.
+        """
+        verb = method.upper()
+        repeat = verb == "GET" if may_repeat is None else may_repeat
+        what: Call[Mapping[str, Any]] = Call(
+            Request(verb, path if path.startswith("/") else f"/{path}", query=dict(query or {}), json=json),
+            parse=dict,
+            replay=Replay.ALWAYS if repeat else Replay.IF_NEVER_SENT,
+        )
+        return self.perform(flows.call(what, self.retry))
+
+    create_chat = _verb(chat.create_chat)
+    retrieve_chat = _verb(chat.retrieve_chat)
+    cancel_chat = _verb(chat.cancel_chat)
+    chat_messages = _verb(chat.chat_messages)
+    submit_tool_outputs = _verb(chat.submit_tool_outputs)
+    create_conversation = _verb(conversation.create_conversation)
+    retrieve_conversation = _verb(conversation.retrieve_conversation)
+    list_conversations = _verb(conversation.list_conversations)
+    conversation_messages = _verb(conversation.conversation_messages)
+    run_workflow = _verb(workflow.run_workflow)
+    run_history = _verb(workflow.run_history)
+    node_output = _verb(workflow.node_output)
+    workflow_info = _verb(workflow.workflow_info)
+    upload_file = _verb(file.upload_file)
+    retrieve_file = _verb(file.retrieve_file)
+    list_workspaces = _verb(account.list_workspaces)
+    current_user = _verb(account.current_user)
+    benefits = _verb(account.benefits)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Say whether the host answers and accepts the token, for Airflow's Test button. Free, and two calls at most.
+
+        A token that lacks only the permission to list workspaces passes: chats and workflows do not need it.
+        """
+        try:
+            site = self.settings.base_url
+            return self._tested_on_studio(site) if self.settings.dialect == "studio" else self._tested(site)
+        except CozeAuthError as error:
+            return False, f"Token invalid: {error}"
+        except CozeTransportError as error:
+            return False, f"Host unreachable: {error}"
+        except CozeConnectionConfigError as error:
+            return False, str(error)
+        except CozeError as error:
+            return False, f"{self.settings.base_url} answered, but not as Coze does: {error}"
+        except Exception as error:  # Airflow shows what is returned, and a stack trace to nobody
+            return False, f"{type(error).__name__}: {error}"
+
+    def _tested(self, site: str) -> tuple[bool, str]:
+        once = RetryPolicy(attempts=1)
+        try:
+            page = self.perform(flows.call(_quick(account.list_workspaces(page_size=1)), once))
+        except CozePermissionError as refused:
+            return self._tested_by_user(site, refused)
+        return True, f"{site} accepts the token; it covers {page.total_count} workspace(s)."
+
+    def _tested_by_user(self, site: str, refused: CozePermissionError) -> tuple[bool, str]:
+        """Make the second call: it tells a missing permission from a token of no use."""
+        try:
+            user = self.perform(flows.call(_quick(account.current_user()), RetryPolicy(attempts=1)))
+        except CozePermissionError:
+            return False, (
+                f"Token fine, permission missing: {site} knows the token, but it may neither list workspaces (listWorkspace) "
+                f"nor read its own user. Give it the permissions of the operations you use. {refused}"
+            )
+        return True, (
+            f"Token fine, permission missing: {site} accepts the token of {user.user_name or user.user_id!r}, but it lacks "
+            "listWorkspace. Chats and workflows do not need that one; theirs are seen only when they are used."
+        )
+
+    def _tested_on_studio(self, site: str) -> tuple[bool, str]:
+        """Coze Studio knows no workspaces and no users; any answer about conversations proves the token."""
+        try:
+            self.perform(
+                flows.call(_quick(conversation.list_conversations(bot_id="0", page_size=1)), RetryPolicy(attempts=1))
+            )
+        except CozeAuthError:
+            raise
+        except CozeAPIError as error:
+            if (error.status or 0) >= 500 or error.status == 404:
+                raise
+        return True, f"{site} (Coze Studio) accepts the token."
+
+
+def _quick(what: Call[T]) -> Call[T]:
+    return replace(what, request=replace(what.request, read_seconds=_TEST_READ_SECONDS))
+
+
+def _settings_of(connection: Connection, conn_id: str) -> Settings:
+    """Parse a connection. Its extra is read as text: Airflow's own decoding talks to the supervisor, which an event loop must not."""
+    settings = parse(
+        host=connection.host,
+        password=connection.password,
+        extra=connection.extra,
+        schema=connection.schema,
+        port=connection.port,
+        login=connection.login,
+        conn_id=conn_id,
+    )
+    if isinstance(settings.auth, OAuthJWT):
+        mask_secret(settings.auth.private_key)
+    proxy_password = urlsplit(settings.proxy).password if settings.proxy else None
+    if proxy_password:
+        mask_secret(proxy_password)
+        mask_secret(unquote(proxy_password))
+    return settings
+
+
+def _buckets_of(settings: Settings) -> dict[str, Bucket]:
+    rates = {chat.BUDGET: settings.chat_qps, workflow.BUDGET: settings.workflow_qps}
+    return {
+        budget: _BUCKETS.setdefault((settings, budget), Bucket(rate))
+        for budget, rate in rates.items()
+        if rate is not None
+    }

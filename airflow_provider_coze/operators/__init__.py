@@ -1,0 +1,1 @@
+"""What a DAG author writes: one operator per kind of work."""

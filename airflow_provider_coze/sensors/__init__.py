@@ -1,0 +1,1 @@
+"""Wait for chats and runs that somebody else started."""

@@ -1,0 +1,226 @@
+"""Wait for a chat or a run whose ids are known, by poking, rescheduling or deferring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow_provider_coze.compat import AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue
+from airflow_provider_coze.errors import CozeInputError
+from airflow_provider_coze.hooks.coze import CozeHook
+from airflow_provider_coze.operators.base import default_deferrable, min_deferral_seconds
+from airflow_provider_coze.protocol import flows
+from airflow_provider_coze.protocol.inputs import id_problems
+from airflow_provider_coze.protocol.models import Chat, RunHistory
+from airflow_provider_coze.protocol.outcomes import chat_timeout, run_error
+from airflow_provider_coze.protocol.statuses import WAITING, Phase, chat_phase
+from airflow_provider_coze.triggers.chat import CozeChatTrigger
+from airflow_provider_coze.triggers.events import ChatEvent, RunEvent
+from airflow_provider_coze.triggers.progress import log_chat, log_run
+from airflow_provider_coze.triggers.workflow import CozeWorkflowTrigger
+
+if TYPE_CHECKING:
+    from airflow_provider_coze.compat import Context
+
+__all__ = ["CozeChatSensor", "CozeWorkflowSensor"]
+
+#: Airflow's own default is a minute, which is long for a chat and polite to a run of hours.
+_CHAT_POKE_SECONDS, _RUN_POKE_SECONDS = 10.0, 30.0
+
+
+class _CozeSensor(BaseSensorOperator):
+    """What both sensors share. They cancel nothing: what they wait for is not theirs."""
+
+    def __init__(
+        self, *, coze_conn_id: str = CozeHook.default_conn_name, deferrable: bool | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.coze_conn_id = coze_conn_id
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
+
+    @cached_property
+    def hook(self) -> CozeHook:
+        """The hook of the sensor's connection."""
+        return CozeHook(self.coze_conn_id)
+
+    def execute(self, context: Context) -> Any:
+        """Look once; if it is not over, look again by poking, or from the triggerer."""
+        self._refuse(self._problems())
+        if not self.deferrable:
+            return super().execute(context)
+        found = self.poke(context)
+        if found.is_done:
+            return found.xcom_value
+        now = self.hook.clock()
+        self._wait_in_triggerer(now, deadline=now + self.timeout, not_before=now + min_deferral_seconds())
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once."""
+        raise NotImplementedError
+
+    def _problems(self) -> list[str]:
+        raise NotImplementedError
+
+    def _wait_in_triggerer(self, now: float, *, deadline: float, not_before: float) -> NoReturn:
+        raise NotImplementedError
+
+    def _refuse(self, problems: list[str]) -> None:
+        if problems:
+            raise CozeInputError(f"Task {self.task_id!r} cannot look at Coze: {'; '.join(problems)}. Nothing was sent.")
+
+    def _push(self, context: Context, **values: Any) -> None:
+        if self.do_xcom_push:
+            for key, value in values.items():
+                if value is not None:
+                    context["ti"].xcom_push(key=key, value=value)
+
+
+class CozeChatSensor(_CozeSensor):
+    """Wait until a chat has ended, and return its answer.
+
+    XComs beside it: ``usage``, ``follow_ups`` and ``logid``. Its *timeout* is a sensor's: seven days by default.
+
+    :param conversation_id: the chat's conversation.
+    :param chat_id: the chat.
+    :param coze_conn_id: the connection, of type ``coze``.
+    :param deferrable: wait in the triggerer; otherwise *mode* says whether the worker is held (``poke``, ``reschedule``).
+    :param poke_interval: seconds between two looks, 10 by default; the longest time between two when deferred.
+
+    :raises CozeInputError: an id is missing; nothing was sent.
+    :raises CozeOutcomeError: the chat ended without an answer.
+    """
+
+    template_fields: Sequence[str] = ("conversation_id", "chat_id", "coze_conn_id")
+    ui_color = "#d9e4ff"
+
+    def __init__(
+        self, *, conversation_id: str, chat_id: str, poke_interval: float = _CHAT_POKE_SECONDS, **kwargs: Any
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, **kwargs)
+        self.conversation_id = conversation_id
+        self.chat_id = chat_id
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once; fetch the answer if there is one."""
+        known = Chat(id=self.chat_id, conversation_id=self.conversation_id, status="")
+        chat = self.hook.perform(flows.read_chat(known, self.hook.retry))
+        log_chat(self.log, chat, _age(chat.created_at, self.hook.clock()))
+        if chat_phase(chat.status) in WAITING:
+            return PokeReturnValue(is_done=False)
+        return PokeReturnValue(is_done=True, xcom_value=self._answer(context, chat))
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """Go on after a deferral."""
+        ended = ChatEvent.from_payload(event)
+        if ended.error is not None:
+            raise ended.error
+        chat = ended.chat
+        if chat_phase(chat.status) in WAITING:
+            raise AirflowSensorTimeout(str(chat_timeout(chat, waited=self.hook.clock() - ended.started_at)))
+        if chat_phase(chat.status) is not Phase.DONE:
+            # Why it failed, or what it asks for, is not for a trigger's event.
+            chat = self.hook.perform(flows.read_chat(chat, self.hook.retry))
+        return self._answer(context, chat)
+
+    def _answer(self, context: Context, chat: Chat) -> str:
+        waited = _age(chat.created_at, self.hook.clock())
+        answer = self.hook.perform(flows.chat_answer(chat, self.hook.retry, waited=waited))
+        usage = chat.usage.to_dict() if chat.usage else None
+        self._push(context, usage=usage, follow_ups=answer.follow_ups, logid=chat.logid)
+        return answer.text
+
+    def _problems(self) -> list[str]:
+        return id_problems("conversation_id", self.conversation_id) + id_problems("chat_id", self.chat_id)
+
+    def _wait_in_triggerer(self, now: float, *, deadline: float, not_before: float) -> NoReturn:
+        self.defer(
+            trigger=CozeChatTrigger(
+                conversation_id=self.conversation_id,
+                chat_id=self.chat_id,
+                started_at=now,
+                coze_conn_id=self.coze_conn_id,
+                deadline=deadline,
+                not_before=not_before,
+                poll_interval=self.poke_interval,
+                cancel_on_kill=False,
+            ),
+            method_name="execute_complete",
+        )
+
+
+class CozeWorkflowSensor(_CozeSensor):
+    """Wait until a workflow run has ended, and return its output.
+
+    XComs beside it: ``debug_url``, ``usage`` and ``logid``. Its *timeout* is a sensor's: seven days by default.
+
+    :param workflow_id: the workflow.
+    :param execute_id: the run.
+    :param coze_conn_id: the connection, of type ``coze``.
+    :param deferrable: wait in the triggerer; otherwise *mode* says whether the worker is held (``poke``, ``reschedule``).
+    :param poke_interval: seconds between two looks, 30 by default; the longest time between two when deferred.
+
+    :raises CozeInputError: an id is missing; nothing was sent.
+    :raises CozeOutcomeError: the run ended without an output, or asks a question.
+    """
+
+    template_fields: Sequence[str] = ("workflow_id", "execute_id", "coze_conn_id")
+    ui_color = "#e3dcff"
+
+    def __init__(
+        self, *, workflow_id: str, execute_id: str, poke_interval: float = _RUN_POKE_SECONDS, **kwargs: Any
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, **kwargs)
+        self.workflow_id = workflow_id
+        self.execute_id = execute_id
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once; take the output if there is one."""
+        history = self._read(RunHistory(execute_id=self.execute_id, execute_status=""))
+        log_run(self.log, history, _age(history.create_time, self.hook.clock()))
+        if flows.is_waiting(history):
+            return PokeReturnValue(is_done=False)
+        return PokeReturnValue(is_done=True, xcom_value=self._output(context, history))
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """Go on after a deferral."""
+        ended = RunEvent.from_payload(event)
+        if ended.error is not None:
+            raise ended.error
+        history = self._read(ended.history)
+        if flows.is_waiting(history):
+            waited = self.hook.clock() - ended.started_at
+            raise AirflowSensorTimeout(str(run_error(history, workflow_id=self.workflow_id, waited=waited)))
+        return self._output(context, history)
+
+    def _read(self, history: RunHistory) -> RunHistory:
+        return self.hook.perform(flows.read_run(history, self.hook.retry, workflow_id=self.workflow_id))
+
+    def _output(self, context: Context, history: RunHistory) -> Any:
+        waited = _age(history.create_time, self.hook.clock())
+        result = flows.run_result(history, workflow_id=self.workflow_id, waited=waited)
+        usage = result.usage.to_dict() if result.usage else None
+        self._push(context, debug_url=result.debug_url, usage=usage, logid=result.logid)
+        return result.output
+
+    def _problems(self) -> list[str]:
+        return id_problems("workflow_id", self.workflow_id) + id_problems("execute_id", self.execute_id)
+
+    def _wait_in_triggerer(self, now: float, *, deadline: float, not_before: float) -> NoReturn:
+        self.defer(
+            trigger=CozeWorkflowTrigger(
+                workflow_id=self.workflow_id,
+                execute_id=self.execute_id,
+                started_at=now,
+                coze_conn_id=self.coze_conn_id,
+                deadline=deadline,
+                not_before=not_before,
+                poll_interval=self.poke_interval,
+            ),
+            method_name="execute_complete",
+        )
+
+
+def _age(began: int, now: float) -> float:
+    """Return seconds since a time of Coze's; 0 when it gave none."""
+    return max(0.0, now - began) if began else 0.0

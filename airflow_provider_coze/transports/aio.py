@@ -1,0 +1,188 @@
+"""Perform flows on an event loop, with aiohttp. One session per site, process and event loop, shared by all who wait there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Self, TypeAlias, TypeVar
+
+import aiohttp
+from yarl import URL
+
+from airflow_provider_coze.errors import CozeTransportError
+from airflow_provider_coze.protocol.messages import Flow, Request, Response, Send
+from airflow_provider_coze.settings import Settings
+from airflow_provider_coze.transports import wire
+
+__all__ = ["AioTransport", "adrive"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_CHUNK_BYTES = 64 * 1024
+#: Requests in flight to one site from one process. A read takes some 0.1 s, so 100 carry the 1,000 triggers that a triggerer
+#: holds by default, each asking once a second.
+_MAX_CONNECTIONS = 100
+
+
+class AioTransport:
+    """A share of the event loop's session for one connection; use it as an async context manager.
+
+    The last one to leave closes the session, so nothing stays open when a loop ends. While one chat or run of a site is
+    being waited for, all others of that site use the same connections.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._origin = wire.origin_of(settings.base_url)
+        self._proxy = settings.proxy or wire.environment_proxy(settings.base_url)
+        self._pool: _Pool | None = None
+
+    async def __aenter__(self) -> Self:
+        self._pool = _enter_pool(self._settings, self._origin)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await _leave_pool(pool)
+
+    async def send(self, request: Request) -> Response:
+        """Exchange one request for its whole answer.
+
+        :raises CozeTransportError: no (whole) answer came.
+        """
+        if self._pool is None:
+            raise RuntimeError("AioTransport is used outside of its async with block")
+        read_seconds = request.read_seconds or self._settings.read_seconds
+        body: dict[str, Any] = {}
+        if request.files:
+            body["data"] = _form(request)
+        elif request.json is not None:
+            body["json"] = request.json
+        elif request.body is not None:
+            body["data"] = request.body
+        try:
+            async with self._pool.session.request(
+                request.method,
+                # As it is written: the ids in a path are percent-encoded already.
+                URL(self._settings.base_url + request.path, encoded=True).with_query(dict(request.query) or None),
+                headers=dict(request.headers),
+                # Like requests' two numbers; aiohttp's own total would end a long answer that is still flowing.
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=self._settings.connect_seconds, sock_read=read_seconds
+                ),
+                proxy=self._proxy,
+                # The API does not redirect. Whoever does is another server, which must not see the token or the prompt.
+                allow_redirects=False,
+                **body,
+            ) as answer:
+                return Response(
+                    status=answer.status,
+                    headers={name.lower(): value for name, value in answer.headers.items()},
+                    body=await self._bounded(request, answer),
+                    origin=self._origin,
+                )
+        except (aiohttp.ClientError, OSError) as error:  # asyncio's TimeoutError is an OSError
+            limit = None
+            if isinstance(error, aiohttp.ConnectionTimeoutError):
+                limit = self._settings.connect_seconds
+            elif isinstance(error, TimeoutError):
+                limit = read_seconds
+            raise wire.lost(request, self._origin, error, never_sent=_never_sent(error), seconds=limit) from error
+
+    async def _bounded(self, request: Request, answer: aiohttp.ClientResponse) -> bytes:
+        body = bytearray()
+        async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
+            body += chunk
+            if len(body) > wire.MAX_BODY_BYTES:
+                raise wire.too_large(request, self._origin)
+        return bytes(body)
+
+
+async def adrive(
+    flow: Flow[T], transport: AioTransport, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+) -> T:
+    """Perform a flow to its end and return its value.
+
+    :raises CozeError: whatever the flow raises.
+    """
+    answer: Response | None = None
+    failure: CozeTransportError | None = None
+    try:
+        while True:
+            effect = flow.send(answer) if failure is None else flow.throw(failure)
+            answer = failure = None
+            if isinstance(effect, Send):
+                try:
+                    answer = await transport.send(effect.request)
+                except CozeTransportError as error:
+                    failure = error
+            else:
+                await sleep(effect.seconds)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    finally:
+        flow.close()
+
+
+def _form(request: Request) -> aiohttp.FormData:
+    form = aiohttp.FormData()
+    for part in request.files:
+        form.add_field(part.field, part.content, filename=part.filename, content_type=part.content_type)
+    return form
+
+
+def _never_sent(error: BaseException) -> bool:
+    """Tell whether the request provably did not leave: the connection could not be made (refused, not resolved, TLS)."""
+    return isinstance(
+        error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL
+    ) or wire.handshake_failed(error)
+
+
+_Key: TypeAlias = "tuple[str, bool | str]"
+
+
+@dataclass(slots=True)
+class _Pool:
+    """One session, and how many are using it."""
+
+    session: aiohttp.ClientSession
+    loop: asyncio.AbstractEventLoop
+    key: _Key
+    users: int = 0
+
+
+#: Keyed by the running loop: ``dag.test()`` runs every trigger in a loop of its own, and a session dies with its loop.
+_POOLS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Key, _Pool]] = weakref.WeakKeyDictionary()
+
+
+def _enter_pool(settings: Settings, origin: str) -> _Pool:
+    loop = asyncio.get_running_loop()
+    pools = _POOLS.setdefault(loop, {})
+    key: _Key = (origin, settings.verify)
+    pool = pools.get(key)
+    if pool is None:
+        connector = aiohttp.TCPConnector(limit=_MAX_CONNECTIONS, ssl=wire.tls_context(settings.verify))
+        # Tokens go with each request and never into the session; cookies of one task must not reach another.
+        session = aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers={"User-Agent": wire.USER_AGENT}
+        )
+        pool = pools[key] = _Pool(session, loop, key)
+        log.info("Opened a connection pool to %s", origin)
+    pool.users += 1
+    return pool
+
+
+async def _leave_pool(pool: _Pool) -> None:
+    pool.users -= 1
+    if pool.users == 0:
+        # Out of the table first: whoever comes while it closes must not get it.
+        _POOLS.get(pool.loop, {}).pop(pool.key, None)
+        await pool.session.close()
+        log.info("Closed the connection pool to %s", pool.key[0])

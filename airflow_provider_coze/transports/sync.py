@@ -1,0 +1,165 @@
+"""Perform flows on a worker, with requests. One session, so one thread at a time."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Self, TypeVar
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError
+from urllib3.exceptions import ProtocolError as BrokenConnectionError
+
+from airflow_provider_coze.errors import CozeTransportError
+from airflow_provider_coze.protocol.messages import Flow, Request, Response, Send
+from airflow_provider_coze.settings import Settings
+from airflow_provider_coze.transports import wire
+
+__all__ = ["SyncTransport", "drive"]
+
+T = TypeVar("T")
+
+_CHUNK_BYTES = 64 * 1024
+
+
+class SyncTransport:
+    """A requests session for one connection; close it, or use it as a context manager."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._origin = wire.origin_of(settings.base_url)
+        self._session = requests.Session()
+        # Neither a .netrc nor the environment may replace the token; the proxy is read from it below.
+        self._session.trust_env = False
+        self._session.headers["User-Agent"] = wire.USER_AGENT
+        proxy = settings.proxy or wire.environment_proxy(settings.base_url)
+        self._session.proxies = {"http": proxy, "https": proxy} if proxy else {}
+        self._session.mount("https://", _TrustingAdapter(wire.tls_context(settings.verify)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the session's connections."""
+        self._session.close()
+
+    def send(self, request: Request) -> Response:
+        """Exchange one request for its whole answer.
+
+        :raises CozeTransportError: no (whole) answer came.
+        """
+        read_seconds = request.read_seconds or self._settings.read_seconds
+        body: dict[str, Any] = {}
+        if request.files:
+            body["files"] = [(part.field, (part.filename, part.content, part.content_type)) for part in request.files]
+        elif request.json is not None:
+            body["json"] = request.json
+        elif request.body is not None:
+            body["data"] = request.body
+        try:
+            with self._session.request(
+                request.method,
+                self._settings.base_url + request.path,
+                params=dict(request.query),
+                headers=dict(request.headers),
+                timeout=(self._settings.connect_seconds, read_seconds),
+                verify=self._settings.verify is not False,  # which certificates: the adapter's context
+                # The API does not redirect. Whoever does is another server, which must not see the token or the prompt.
+                allow_redirects=False,
+                stream=True,
+                **body,
+            ) as answer:
+                return Response(
+                    status=answer.status_code,
+                    headers={name.lower(): value for name, value in answer.headers.items()},
+                    body=self._bounded(request, answer),
+                    origin=self._origin,
+                )
+        except requests.exceptions.RequestException as error:
+            never_sent = _never_sent(error)
+            limit = None
+            if isinstance(error, requests.exceptions.ConnectTimeout):
+                limit = self._settings.connect_seconds
+            elif any(isinstance(cause, ReadTimeoutError) for cause in _causes(error)):
+                limit = read_seconds
+            raise wire.lost(request, self._origin, error, never_sent=never_sent, seconds=limit) from error
+
+    def _bounded(self, request: Request, answer: requests.Response) -> bytes:
+        body = bytearray()
+        for chunk in answer.iter_content(_CHUNK_BYTES):
+            body += chunk
+            if len(body) > wire.MAX_BODY_BYTES:
+                raise wire.too_large(request, self._origin)
+        return bytes(body)
+
+
+class _TrustingAdapter(HTTPAdapter):
+    """requests' adapter with a TLS context of ours, for direct and proxied connections."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__(max_retries=0)  # what may be sent again is not a transport's to decide
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        return super().proxy_manager_for(*args, **kwargs, ssl_context=self._context)
+
+
+def drive(flow: Flow[T], transport: SyncTransport, sleep: Callable[[float], object] = time.sleep) -> T:
+    """Perform a flow to its end and return its value.
+
+    :raises CozeError: whatever the flow raises.
+    """
+    answer: Response | None = None
+    failure: CozeTransportError | None = None
+    try:
+        while True:
+            effect = flow.send(answer) if failure is None else flow.throw(failure)
+            answer = failure = None
+            if isinstance(effect, Send):
+                try:
+                    answer = transport.send(effect.request)
+                except CozeTransportError as error:
+                    failure = error
+            else:
+                sleep(effect.seconds)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    finally:
+        flow.close()
+
+
+def _never_sent(error: BaseException) -> bool:
+    """Tell whether the request provably did not leave: some cause says that no connection was made, and none that one broke."""
+    causes = list(_causes(error))
+    if any(isinstance(cause, BrokenConnectionError | ReadTimeoutError) for cause in causes):
+        return False
+    return any(isinstance(cause, _NO_CONNECTION) or wire.handshake_failed(cause) for cause in causes)
+
+
+_NO_CONNECTION = (
+    NewConnectionError,  # refused, unreachable, not resolved
+    ConnectTimeoutError,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error and all it was made of: requests keeps urllib3's errors as arguments, reasons and contexts."""
+    seen: set[int] = set()
+    pending: list[object] = [error]
+    while pending:
+        cause = pending.pop()
+        if isinstance(cause, BaseException) and id(cause) not in seen:
+            seen.add(id(cause))
+            pending += [*cause.args, cause.__cause__, cause.__context__, getattr(cause, "reason", None)]
+            yield cause

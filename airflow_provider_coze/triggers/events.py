@@ -1,0 +1,121 @@
+"""The only shapes that cross from the triggerer to a worker.
+
+Airflow keeps and logs them in clear text, so they hold ids, a status and counts: no token, no question, no answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from airflow_provider_coze.errors import CozeError, CozeTriggerEventError
+from airflow_provider_coze.protocol.models import Chat, RunHistory, Usage
+
+__all__ = ["ChatEvent", "RunEvent"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatEvent:
+    """How a chat stood when the trigger stopped watching: ended, paused, still going at the deadline, or out of sight."""
+
+    chat: Chat
+    started_at: float  # Unix seconds
+    error: CozeError | None = None  # why it could not be watched any more
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return JSON types for ``TriggerEvent``."""
+        return {
+            "chat_id": self.chat.id,
+            "conversation_id": self.chat.conversation_id,
+            "bot_id": self.chat.bot_id,
+            "status": self.chat.status,
+            "usage": self.chat.usage.to_dict() if self.chat.usage else None,
+            "logid": self.chat.logid,
+            "started_at": self.started_at,
+            "error": self.error.to_payload() if self.error else None,
+        }
+
+    @classmethod
+    def from_payload(cls, event: object) -> Self:
+        """Read what a trigger of this or an earlier version sent.
+
+        :raises CozeTriggerEventError: it is not one of ours.
+        """
+        payload = _payload(event, ("chat_id", "conversation_id", "status"), "chat")
+        return cls(
+            chat=Chat(
+                id=str(payload["chat_id"]),
+                conversation_id=str(payload["conversation_id"]),
+                bot_id=str(payload.get("bot_id") or ""),
+                status=str(payload["status"]),
+                usage=Usage.from_body(payload.get("usage")),
+                logid=payload.get("logid"),
+            ),
+            started_at=_seconds(payload.get("started_at")),
+            error=_error(payload),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunEvent:
+    """How a run stood when the trigger stopped watching; the worker reads its record, which may hold a long output."""
+
+    history: RunHistory
+    workflow_id: str
+    started_at: float  # Unix seconds
+    error: CozeError | None = None  # why it could not be watched any more
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return JSON types for ``TriggerEvent``."""
+        return {
+            "workflow_id": self.workflow_id,
+            "execute_id": self.history.execute_id,
+            "status": self.history.execute_status,
+            "debug_url": self.history.debug_url,
+            "logid": self.history.logid,
+            "started_at": self.started_at,
+            "error": self.error.to_payload() if self.error else None,
+        }
+
+    @classmethod
+    def from_payload(cls, event: object) -> Self:
+        """Read what a trigger of this or an earlier version sent.
+
+        :raises CozeTriggerEventError: it is not one of ours.
+        """
+        payload = _payload(event, ("workflow_id", "execute_id", "status"), "run")
+        return cls(
+            history=RunHistory(
+                execute_id=str(payload["execute_id"]),
+                execute_status=str(payload["status"]),
+                debug_url=payload.get("debug_url"),
+                logid=payload.get("logid"),
+            ),
+            workflow_id=str(payload["workflow_id"]),
+            started_at=_seconds(payload.get("started_at")),
+            error=_error(payload),
+        )
+
+
+def _payload(event: object, needed: tuple[str, ...], what: str) -> Mapping[str, Any]:
+    if isinstance(event, Mapping):
+        missing = [name for name in needed if not isinstance(event.get(name), str)]
+        if not missing and (event[needed[0]] and event[needed[1]]):
+            return event
+        came = f"an event with {sorted(map(str, event))}, in which {missing or 'an id'} is missing"
+    else:
+        came = "no event" if event is None else f"a {type(event).__name__}"
+    raise CozeTriggerEventError(
+        f"The task was resumed with {came}. The {what} it waited for may be going on in Coze, and is billed; its ids are in this "
+        "task's XComs and in the log above. A retry of the task starts another."
+    )
+
+
+def _error(payload: Mapping[str, Any]) -> CozeError | None:
+    error = payload.get("error")
+    return CozeError.from_payload(error) if isinstance(error, Mapping) else None
+
+
+def _seconds(value: object) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
