@@ -1,0 +1,79 @@
+"""Who may import whom: the table of docs/explanation/architecture.md, held."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "airflow_provider_coze"
+ROOT = Path(__file__).parents[1] / PACKAGE
+
+#: layer → (what of the package it may import, what outside of it it must not).
+TABLE: dict[str, tuple[set[str], set[str]]] = {
+    "": (set(), {"*"}),  # the package itself: Airflow's discovery imports it
+    "get_provider_info": (set(), {"*"}),
+    "errors": (set(), {"airflow", "requests", "aiohttp", "asyncio", "logging"}),
+    "protocol": (
+        {"errors", "protocol"},
+        {"requests", "aiohttp", "airflow", "asyncio", "time", "threading", "os", "logging", "socket"},
+    ),
+    "settings": ({"errors", "settings"}, {"airflow", "requests", "aiohttp", "os", "pathlib", "logging"}),
+    "transports": ({"errors", "settings", "protocol.messages", "transports"}, {"airflow"}),
+    "hooks": (
+        {"errors", "settings", "protocol", "transports", "compat", "hooks", "get_provider_info"},
+        {"requests", "aiohttp"},
+    ),
+    "triggers": ({"errors", "protocol", "hooks", "compat", "triggers"}, {"requests", "aiohttp", "time"}),
+    "operators": (
+        {"errors", "protocol", "hooks", "triggers", "compat", "operators"},
+        {"requests", "aiohttp", "airflow", "time"},
+    ),
+    "sensors": (
+        {"errors", "protocol", "hooks", "triggers", "compat", "operators.base", "sensors"},
+        {"requests", "aiohttp", "airflow", "time"},
+    ),
+    "compat": (set(), {"requests", "aiohttp"}),
+    "emulator": ({"protocol.messages", "emulator"}, {"airflow", "requests"}),
+}
+
+
+def _modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        yield ".".join(part for part in parts if part != "__init__"), path
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Yield the absolute names a module imports, wherever in it; ``from a import b`` gives a.b."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _within(name: str, layers: set[str]) -> bool:
+    return any(name == layer or name.startswith(f"{layer}.") for layer in layers)
+
+
+@pytest.mark.parametrize(("module", "path"), list(_modules()), ids=lambda value: value if isinstance(value, str) else "")
+def test_a_module_imports_only_what_its_layer_may(module: str, path: Path) -> None:
+    layer = module.split(".")[0]
+    assert layer in TABLE, f"{module} lives in no layer: give it a room in the table first"
+    allowed, forbidden = TABLE[layer]
+    for name in _imports(path):
+        top, _, rest = name.partition(".")
+        if top == PACKAGE:
+            assert _within(rest, allowed), f"{layer} may not import {rest}"
+        else:
+            harmless = {"__future__", "typing", "importlib"} if "*" in forbidden else set()
+            assert "*" not in forbidden or top in harmless, f"{layer} may import nothing, but has {name}"
+            assert top not in forbidden, f"{layer} may not import {name}"
+
+
+def test_the_table_has_no_layer_that_is_gone() -> None:
+    assert {module.split(".")[0] for module, _ in _modules()} == set(TABLE)
