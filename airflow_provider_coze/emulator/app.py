@@ -272,4 +272,8 @@ class Emulator:
 def _dialect(name: str) -> Dialect:
     if name == "cloud":
         return Cloud()
+    if name == "studio":
+        from airflow_provider_coze.emulator.studio.dialect import Studio
+
+        return Studio()
     raise ValueError(f"dialect {name!r} is neither 'cloud' nor 'studio'")

@@ -63,6 +63,7 @@ class Chat:
     messages: list[Message] = field(default_factory=list)  # its own, without the question
     questions: list[Message] = field(default_factory=list)
     tool_messages: list[Message] = field(default_factory=list)
+    cancel_asked: bool = False  # Coze Studio only, where cancelling stops nothing
 
     def settle(self) -> None:
         """Bring the status up to date with the clock and the reads so far."""

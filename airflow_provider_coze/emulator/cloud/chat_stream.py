@@ -11,11 +11,11 @@ from typing import Any
 
 from airflow_provider_coze.emulator.chats import Chat, words
 from airflow_provider_coze.emulator.cloud.shapes import required_action_json
-from airflow_provider_coze.emulator.sse import chat_event, chatflow_event
+from airflow_provider_coze.emulator.sse import chat_event
 from airflow_provider_coze.emulator.store import Message
 from airflow_provider_coze.emulator.wire import Frame, Reply, event_stream
 
-__all__ = ["stream_chat", "stream_chatflow"]
+__all__ = ["chatflow_events", "stream_chat"]
 
 
 def stream_chat(chat: Chat) -> Reply:
@@ -25,10 +25,9 @@ def stream_chat(chat: Chat) -> Reply:
     )
 
 
-def stream_chatflow(chat: Chat, debug_url: str) -> Reply:
-    """Stream a run of a chatflow."""
-    story = _story(chat, _chatflow_chat, _chatflow_message, {"debug_url": debug_url})
-    return event_stream([Frame(at, chatflow_event(event, data)) for at, event, data in story])
+def chatflow_events(chat: Chat, debug_url: str) -> list[tuple[float, str, Any]]:
+    """Tell a run of a chatflow as events, each with its time."""
+    return list(_story(chat, _chatflow_chat, _chatflow_message, {"debug_url": debug_url}))
 
 
 def _story(

@@ -6,6 +6,7 @@ delete_conversation, clear_conversation_context, create_message, list_message, r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from airflow_provider_coze.emulator.cloud.chat import conversation_of, question_messages
@@ -107,8 +108,11 @@ def create_message(call: Call) -> Reply:
     return succeeded(call, message_json(message))
 
 
-def list_messages(call: Call) -> Reply:
-    """``POST /v1/conversation/message/list``: newest first unless asked otherwise, 50 at most."""
+def list_messages(call: Call, write: Callable[[Call, list[Message], bool], Reply] | None = None) -> Reply:
+    """``POST /v1/conversation/message/list``: newest first unless asked otherwise, 50 at most.
+
+    :param write: Puts the page into an answer, for dialects that write it differently.
+    """
     conversation = conversation_of(call, call.query["conversation_id"])
     call.store.chats_in(conversation)  # lets answers appear that are due by now
     body = call.body
@@ -124,6 +128,8 @@ def list_messages(call: Call) -> Reply:
     if order == "desc":
         shown.reverse()
     page, has_more = _page_of(shown, body.get("before_id") or "", body.get("after_id") or "", limit)
+    if write is not None:
+        return write(call, page, has_more)
     return succeeded(
         call,
         [message_json(message) for message in page],

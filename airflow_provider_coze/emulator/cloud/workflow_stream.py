@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow_provider_coze.emulator.chats import Asked, start_chat
 from airflow_provider_coze.emulator.cloud.chat import conversation_of, question_messages, refuse_if_busy
-from airflow_provider_coze.emulator.cloud.chat_stream import stream_chatflow
+from airflow_provider_coze.emulator.cloud.chat_stream import chatflow_events
 from airflow_provider_coze.emulator.cloud.checks import BAD_BODY, ENTER_MESSAGE, check_messages, message_text
 from airflow_provider_coze.emulator.cloud.workflow import (
     RESUME_BODY,
@@ -23,13 +23,24 @@ from airflow_provider_coze.emulator.cloud.workflow import (
 )
 from airflow_provider_coze.emulator.definitions import Bot, Failure, Inputs, Workflow
 from airflow_provider_coze.emulator.runs import STREAM, Run, compact
-from airflow_provider_coze.emulator.schema import MAP, STRING, STRINGS, array_of, required
-from airflow_provider_coze.emulator.sse import workflow_event
+from airflow_provider_coze.emulator.schema import MAP, STRING, STRINGS, Shape, array_of, required
+from airflow_provider_coze.emulator.sse import chatflow_event, workflow_event
 from airflow_provider_coze.emulator.wire import Call, Frame, Refusal, Reply, Route, event_stream
 
-__all__ = ["ROUTES", "workflow_frames"]
+__all__ = ["CHATFLOW_BODY", "ROUTES", "chatflow_story", "workflow_frames"]
 
 MAX_MESSAGES = 50
+CHATFLOW_BODY: Shape = {
+    "workflow_id": required(STRING),
+    "additional_messages": array_of(ENTER_MESSAGE),
+    "parameters": MAP,
+    "app_id": STRING,
+    "bot_id": STRING,
+    "conversation_id": STRING,
+    "ext": STRINGS,
+    "workflow_version": STRING,
+    "connector_id": STRING,
+}
 
 
 def stream_run(call: Call) -> Reply:
@@ -75,6 +86,14 @@ def workflow_frames(call: Call, run: Run) -> list[Frame]:
 
 def chatflow(call: Call) -> Reply:
     """``POST /v1/workflows/chat``: the events of a chat, for a workflow."""
+    return event_stream([Frame(at, chatflow_event(event, data)) for at, event, data in chatflow_story(call)])
+
+
+def chatflow_story(call: Call) -> list[tuple[float, str, Any]]:
+    """Run a chatflow.
+
+    :returns: The events with their times, not yet written in the way of a dialect.
+    """
     body = call.body
     if bool(body.get("bot_id")) == bool(body.get("app_id")):
         raise Refusal(4000, "Request parameter error: exactly one of bot_id and app_id must be specified.")
@@ -113,7 +132,7 @@ def chatflow(call: Call) -> Reply:
         execute_id=execute_id,
     )
     url = f"{call.world.site}/work_flow?execute_id={execute_id}&space_id={call.world.workspace_id}&workflow_id={workflow.id}"
-    return stream_chatflow(chat, url)
+    return chatflow_events(chat, url)
 
 
 def _player(workflow: Workflow, inputs: Inputs, failure: Failure | None) -> Bot:
@@ -162,17 +181,7 @@ ROUTES = [
         "/v1/workflows/chat",
         chatflow,
         "run",
-        body={
-            "workflow_id": required(STRING),
-            "additional_messages": array_of(ENTER_MESSAGE),
-            "parameters": MAP,
-            "app_id": STRING,
-            "bot_id": STRING,
-            "conversation_id": STRING,
-            "ext": STRINGS,
-            "workflow_version": STRING,
-            "connector_id": STRING,
-        },
+        body=CHATFLOW_BODY,
         rate="workflow",
         bad_body=BAD_BODY,
     ),
