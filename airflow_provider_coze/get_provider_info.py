@@ -105,8 +105,9 @@ def _connection_fields() -> dict[str, Any]:
         },
         "token_ttl": {
             "label": "Token lifetime (s)",
-            "description": "Only with oauth_jwt: how long a minted token lives, 60 to 86399. Renewed a minute early.",
-            "schema": {"type": ["integer", "null"], "minimum": 60, "maximum": 86399, "default": 3600},
+            "description": "Only with oauth_jwt: how long a minted token lives, 60 to 86399. Empty: 3600.",
+            # No default: Airflow 3.3 takes the name for a secret's and would show *** in the field.
+            "schema": {"type": ["integer", "null"], "minimum": 60, "maximum": 86399},
         },
         "session_name": {
             "label": "Session name",

@@ -37,9 +37,8 @@ def shape(value: object, *, secret: bool = False) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
-        if secret or not math.isfinite(value) or abs(value) >= 1e12:
-            return "a number"
-        return f"the number {value:.12g}"
+        # nan is not less than anything; an int may be too large for a float
+        return f"the number {value:.12g}" if not secret and abs(value) < 1e12 else "a number"
     if isinstance(value, str):
         text = value.strip()
         if not text:

@@ -1,0 +1,183 @@
+"""What Airflow's discovery gets to see of the provider."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from importlib.metadata import entry_points, version
+from pathlib import Path
+from typing import Any
+
+import airflow
+import jsonschema
+import pytest
+
+from airflow_provider_coze.errors import CozeConnectionConfigError
+from airflow_provider_coze.get_provider_info import get_provider_info
+from airflow_provider_coze.settings import EXTRAS, parse
+
+INFO = get_provider_info()
+CONNECTION = INFO["connection-types"][0]
+FIELDS: dict[str, Any] = CONNECTION["conn-fields"]
+AIRFLOW = Path(airflow.__file__).parent
+
+
+def schema(name: str) -> dict[str, Any]:
+    path = AIRFLOW / name
+    if not path.exists():
+        pytest.skip(f"Airflow {version('apache-airflow')} has no {name}")
+    loaded: dict[str, Any] = json.loads(path.read_text())
+    return loaded
+
+
+def test_airflow_accepts_the_provider_info() -> None:
+    jsonschema.validate(INFO, schema("provider_info.schema.json"))
+
+
+def test_the_connection_type_meets_the_strict_schema_for_provider_authors() -> None:
+    strict = schema("provider.yaml.schema.json")["properties"]["connection-types"]
+    if "conn-fields" not in strict["items"]["properties"]:
+        pytest.skip("this Airflow knows no conn-fields")
+    jsonschema.validate(INFO["connection-types"], strict)
+
+
+def test_every_field_is_named_typed_and_described() -> None:
+    for name, described in FIELDS.items():
+        assert set(described) == {"label", "description", "schema"}, name
+        assert described["label"], name
+        assert described["description"].endswith("."), name
+        assert described["schema"]["type"][1:] == ["null"], name
+
+
+def test_the_form_and_the_parser_know_the_same_fields_in_the_same_order() -> None:
+    assert list(FIELDS) == list(EXTRAS)
+
+
+def test_what_the_form_fills_in_is_what_the_parser_assumes() -> None:
+    defaults = {name: described["schema"].get("default") for name, described in FIELDS.items()}
+    assert parse(host=None, password="t", extra=defaults) == parse(host=None, password="t", extra=None)
+
+
+def accepted(name: str, value: object) -> bool:
+    try:
+        parse(host="http://studio:8888", password="t", extra={name: value})
+    except CozeConnectionConfigError as error:
+        return f"- `{name}` is" not in str(error)
+    return True
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_the_form_and_the_parser_have_the_same_limits(name: str) -> None:
+    described = FIELDS[name]["schema"]
+    for value in described.get("enum", []):
+        assert accepted(name, value)
+    for limit, beyond in (("minimum", -0.001), ("maximum", 1)):
+        if limit in described:
+            assert accepted(name, described[limit])
+            assert not accepted(name, described[limit] + beyond)
+    if "maxLength" in described:
+        assert accepted(name, "x" * described["maxLength"])
+        assert not accepted(name, "x" * (described["maxLength"] + 1))
+    if "pattern" in described:
+        for value in ("7511", "/v1/workflow/run", "a b", "/run?x", "x"):
+            assert accepted(name, value) == bool(re.search(described["pattern"], value))
+
+
+def test_fields_with_secrets_are_hidden_by_the_form_and_named_so_that_airflow_masks_them() -> None:
+    hidden = {name for name, described in FIELDS.items() if described["schema"].get("format") == "password"}
+    assert hidden == {"private_key", "proxy"}
+    assert {name for name in FIELDS if re.search("private_key|secret|passw", name)} <= hidden
+
+
+def test_no_field_that_airflow_takes_for_a_secret_has_a_default() -> None:
+    """Airflow 3.3 shows *** instead of such a default, and the form would save that."""
+    masker = pytest.importorskip("airflow._shared.secrets_masker")
+    for name, described in FIELDS.items():
+        if masker.should_hide_value_for_key(name):
+            assert "default" not in described["schema"], name
+
+
+def named_paths() -> list[str]:
+    modules = [
+        path
+        for key in ("hooks", "operators", "sensors", "triggers")
+        for item in INFO[key]
+        for path in item["python-modules"]
+    ]
+    return [*modules, CONNECTION["hook-class-name"], *INFO.get("extra-links", [])] + [
+        item["class-name"] for item in INFO.get("task-decorators", [])
+    ]
+
+
+@pytest.mark.parametrize("path", named_paths())
+def test_every_path_that_is_named_can_be_imported(path: str) -> None:
+    try:
+        importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        module, _, name = path.rpartition(".")
+        if error.name not in (path, module):
+            raise
+        assert hasattr(importlib.import_module(module), name)
+
+
+def test_the_hook_agrees_with_what_is_said_of_it() -> None:
+    module, _, name = CONNECTION["hook-class-name"].rpartition(".")
+    hook = getattr(importlib.import_module(module), name)
+    assert (hook.conn_type, hook.hook_name) == (CONNECTION["connection-type"], CONNECTION["hook-name"])
+
+
+def test_the_names_are_those_of_the_distribution() -> None:
+    assert INFO["package-name"] == "airflow-provider-coze"
+    (found,) = [
+        e for e in entry_points(group="apache_airflow_provider") if e.dist and e.dist.name == INFO["package-name"]
+    ]
+    assert found.load()() == INFO
+
+
+def test_discovery_imports_nothing_of_ours_or_of_airflow() -> None:
+    code = (
+        "import sys; before = set(sys.modules)\n"
+        "from airflow_provider_coze.get_provider_info import get_provider_info; get_provider_info()\n"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in out.stdout.split()} - set(sys.stdlib_module_names)
+    assert loaded == {"airflow_provider_coze"}
+    assert [name for name in out.stdout.split() if name.startswith("airflow_provider_coze.")] == [
+        "airflow_provider_coze.get_provider_info"
+    ]
+
+
+def test_each_call_returns_a_description_of_its_own() -> None:
+    """Airflow keeps what it gets; a caller that changes it must not change what others get."""
+    get_provider_info()["connection-types"][0]["conn-fields"].clear()
+    assert get_provider_info() == INFO
+
+
+def test_airflow_knows_the_default_of_our_option_and_it_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    option = INFO["config"]["coze"]["options"]["min_deferral_seconds"]
+    assert float(option["default"]) == 8.0
+    from airflow.providers.common.compat.sdk import conf
+
+    monkeypatch.setenv("AIRFLOW__COZE__MIN_DEFERRAL_SECONDS", "0")
+    assert conf.getfloat("coze", "min_deferral_seconds") == 0.0
+
+
+@pytest.mark.parametrize("command", ["list", "get airflow-provider-coze", "hooks", "behaviours", "triggers", "widgets"])
+def test_airflow_providers_shows_us(command: str, tmp_path: Path) -> None:
+    """Each of these starts Airflow, which takes some seconds; hooks imports ours."""
+    env = {"AIRFLOW_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "COLUMNS": "300"}
+    cli = [sys.executable, "-m", "airflow", "providers", *command.split(), "--output", "plain"]
+    out = subprocess.run(cli, capture_output=True, text=True, check=True, env=env, timeout=100)
+    shown = {
+        "list": "airflow-provider-coze",
+        "get airflow-provider-coze": version("airflow-provider-coze"),
+        "hooks": "coze_conn_id",
+        "behaviours": "coze",
+        "triggers": "airflow_provider_coze.triggers.workflow",
+        "widgets": "extra__coze__private_key",
+    }
+    assert shown[command] in out.stdout
