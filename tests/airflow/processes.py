@@ -26,7 +26,7 @@ MARK = "COZE_TEST_PROCESSES"
 PR_SET_PDEATHSIG = 1
 
 
-class ProcessDied(RuntimeError):  # noqa: N818 - says what happened
+class ProcessDied(RuntimeError):
     """A process that had to stay up ended; carries the end of its log."""
 
 
@@ -82,7 +82,7 @@ class Processes:
                 user=user,
                 group=user,
                 extra_groups=None if user is None else [],
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 - no threads run here yet when it matters
+                preexec_fn=_end_with_parent,
             )
         process = Process(name, popen, log, stop_signal)
         self.all.append(process)
@@ -93,7 +93,7 @@ class Processes:
         for process in self.all:
             process.check()
 
-    def stop(self, grace: float = 10.0) -> None:
+    def stop(self, grace: float = 4.0) -> None:
         """End everything: a polite signal, *grace* seconds, then SIGKILL for the rest and for their descendants."""
         with _uninterrupted():
             # Before the signal, while every descendant still has its parent.
@@ -193,7 +193,7 @@ def ending_on_sigterm() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """A second Ctrl-C must not leave half of the processes behind."""
+    """Ignore a second Ctrl-C: it must not leave half of the processes behind."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
