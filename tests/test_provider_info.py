@@ -92,12 +92,24 @@ def test_fields_with_secrets_are_hidden_by_the_form_and_named_so_that_airflow_ma
     assert {name for name in FIELDS if re.search("private_key|secret|passw", name)} <= hidden
 
 
-def test_no_field_that_airflow_takes_for_a_secret_has_a_default() -> None:
-    """Airflow 3.3 shows *** instead of such a default, and the form would save that."""
-    masker = pytest.importorskip("airflow._shared.secrets_masker")
-    for name, described in FIELDS.items():
-        if masker.should_hide_value_for_key(name):
-            assert "default" not in described["schema"], name
+def test_the_web_form_gets_every_field_and_no_default_is_masked(tmp_path: Path) -> None:
+    """Airflow 3.3 sends *** as the value of a field whose name sounds secret, if it has a default; the form would save it."""
+    pytest.importorskip("airflow.api_fastapi.core_api.services.ui.connections", reason="Airflow 2 renders the widgets")
+    code = (
+        "from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService as service\n"
+        "form, = [hook for hook in service.hook_meta_data() if hook.connection_type == 'coze']\n"
+        "import json; print(json.dumps({name: field['value'] for name, field in form.extra_fields.items()}))"
+    )
+    # In a process of its own, because the service of 3.1 leaves stand-ins for WTForms behind.
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env(tmp_path))
+    values = json.loads(out.stdout.splitlines()[-1])
+    assert list(values) == list(FIELDS)
+    for name, value in values.items():
+        assert value in (FIELDS[name]["schema"].get("default"), str(FIELDS[name]["schema"].get("default")))
+
+
+def env(home: Path) -> dict[str, str]:
+    return {"AIRFLOW_HOME": str(home), "PATH": "/usr/bin:/bin", "COLUMNS": "300"}
 
 
 def named_paths() -> list[str]:
@@ -169,9 +181,10 @@ def test_airflow_knows_the_default_of_our_option_and_it_can_be_set(monkeypatch: 
 @pytest.mark.parametrize("command", ["list", "get airflow-provider-coze", "hooks", "behaviours", "triggers", "widgets"])
 def test_airflow_providers_shows_us(command: str, tmp_path: Path) -> None:
     """Each of these starts Airflow, which takes some seconds; hooks imports ours."""
-    env = {"AIRFLOW_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "COLUMNS": "300"}
+    if command in ("behaviours", "widgets") and version("apache-airflow").startswith(("3.0.", "3.1.")):
+        pytest.skip("these Airflow versions list no fields of anybody here unless flask-appbuilder is installed")
     cli = [sys.executable, "-m", "airflow", "providers", *command.split(), "--output", "plain"]
-    out = subprocess.run(cli, capture_output=True, text=True, check=True, env=env, timeout=100)
+    out = subprocess.run(cli, capture_output=True, text=True, check=True, env=env(tmp_path), timeout=100)
     shown = {
         "list": "airflow-provider-coze",
         "get airflow-provider-coze": version("airflow-provider-coze"),

@@ -80,9 +80,9 @@ def _choice(*names: str) -> Reader:
 
 
 def _number(value: object, allowed: str, low: float, high: float) -> float:
-    number = math.nan
+    number: float = math.nan
     if isinstance(value, int | float) and not isinstance(value, bool):
-        number = value if abs(value) <= high else math.inf
+        number = value
     elif isinstance(value, str) and len(value) <= 20 and _NUMBER.fullmatch(value.strip()):
         number = float(value)
     if not low <= number <= high:  # also when it is nan
