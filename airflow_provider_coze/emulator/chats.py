@@ -110,7 +110,7 @@ class Chat:
             return False
         self.status, self.ended_at = "canceled", self.store.now()
         for question in self.questions:
-            question.listed = True
+            question.listed, question.in_context = True, False
         return True
 
     def submit(self, outputs: Mapping[str, str], *, polled: bool) -> None:
@@ -181,7 +181,13 @@ def start_chat(
     :param chatflow_id: Set for a run of a chatflow, which the ledger lists as a workflow, under its *execute_id*.
     """
     now = store.now()
-    history = [message.content for message in conversation.messages if message.section_id == conversation.section_id]
+    history = [
+        message.content
+        for message in conversation.messages
+        if message.type in ("question", "answer")
+        and message.in_context
+        and message.section_id == conversation.section_id
+    ]
     turn = Turn(
         asked.text,
         history=history,

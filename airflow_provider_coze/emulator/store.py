@@ -34,6 +34,7 @@ class Message:
     bot_id: str = ""
     chat_id: str = ""
     meta_data: dict[str, str] = field(default_factory=dict)
+    in_context: bool = True  # False: of a cancelled turn, which Coze does not keep as context
     listed: bool = True  # in the conversation's message list; function calls and follow-ups never are
 
 

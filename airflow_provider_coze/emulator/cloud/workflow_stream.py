@@ -68,8 +68,9 @@ def workflow_frames(call: Call, run: Run) -> list[Frame]:
             "content_type": "text",
             **_place(0, question.interrupt.node_title),
         }
-        interrupt = {"data": "", **interrupt_json(question)}
-        interrupted = {key: interrupt[key] for key in sorted(interrupt)}
+        # The question itself came as a Message; in the recording the interrupt's data is empty then.
+        interrupt = interrupt_json(question)
+        interrupted = _sorted(interrupt if question.interrupt.parameters else {**interrupt, "data": ""})
         story.append((end, "Message", _sorted(asked)))
         story.append((end, "Interrupt", {"interrupt_data": interrupted, "node_title": question.interrupt.node_title}))
     else:
