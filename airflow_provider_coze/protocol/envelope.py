@@ -20,6 +20,8 @@ __all__ = ["is_expired_token", "meaning_of", "open_envelope"]
 
 #: Enough of an HTML page or of a model's complaint to recognise it; a log is not the place for the rest.
 _MAX_QUOTED = 500
+#: Stands for a code that is no number: not success, and in no table.
+_IN_WORDS = -1
 
 _FAILED = codes.Meaning(
     "the server failed",
@@ -34,6 +36,14 @@ _UNKNOWN = codes.Meaning(
     codes.Again.NO,
     None,
     "Look it up by its logid or debug_url in Coze.",
+)
+#: The API does not redirect, and no transport follows: whoever redirects is another server, or the wrong address.
+_REDIRECT = codes.Meaning(
+    "the server redirects",
+    CozeAPIError,
+    codes.Again.NO,
+    False,
+    "Set the connection's Host to the API's own address; a redirect is not followed, because it would take the token along.",
 )
 
 
@@ -65,7 +75,7 @@ def is_expired_token(response: Response) -> bool:
 
 def _refusal(response: Response, call: Call[Any], body: Mapping[str, Any], code: int) -> CozeAPIError:
     meaning = meaning_of(code, response.status)
-    own_code = code if code not in (0, response.status) else None
+    own_code = code if code not in (0, response.status, _IN_WORDS) else None
     msg = str(body.get("msg") or body.get("message") or body.get("error_message") or "") or _text(response.body)
     logid = _logid(response, body)
     debug_url = body.get("debug_url") or None
@@ -74,6 +84,8 @@ def _refusal(response: Response, call: Call[Any], body: Mapping[str, Any], code:
     facts += [f"host {response.origin}"] if response.origin else []
     facts += [f"see {debug_url}"] if debug_url else []
     said = f"code {own_code}" if own_code is not None else f"HTTP {response.status}"
+    if code == _IN_WORDS:
+        said = f"code {str(body.get('code'))[:_MAX_QUOTED]!r}"
     quoted = f": {msg[:_MAX_QUOTED]!r}" if msg else ""
     advice = meaning.advice
     if issubclass(meaning.error, CozePermissionError) and call.permission:
@@ -99,6 +111,8 @@ def meaning_of(code: int, status: int) -> codes.Meaning:
     known = codes.BY_STATUS.get(status if code in (0, status) or status >= 300 else code)
     if known:
         return known
+    if code in (0, status) and 300 <= status < 400:
+        return _REDIRECT
     return _FAILED if status >= 500 else _UNKNOWN
 
 
@@ -120,7 +134,7 @@ def _where(response: Response, call: Call[Any]) -> str:
 def _json_object(body: bytes) -> Mapping[str, Any] | None:
     try:
         value = json.loads(body)
-    except ValueError:  # UnicodeDecodeError is one too
+    except (ValueError, RecursionError):  # UnicodeDecodeError is a ValueError; a page of brackets nests too deep
         return None
     return value if isinstance(value, dict) else None
 
@@ -130,8 +144,8 @@ def _code(body: Mapping[str, Any] | None) -> int:
     raw = (body or {}).get("code")
     try:
         return int(raw) if raw is not None else 0
-    except (TypeError, ValueError):
-        return -1  # a code in words: not success, and in no table
+    except (TypeError, ValueError, OverflowError):
+        return _IN_WORDS
 
 
 def _logid(response: Response, body: Mapping[str, Any] | None) -> str | None:
