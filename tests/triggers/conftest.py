@@ -1,0 +1,5 @@
+"""The fixtures of ``tests.tasks``, for the tests of triggers."""
+
+from tests import tasks
+
+coze_site, coze, studio, run = tasks.coze_site, tasks.coze, tasks.studio, tasks.run
