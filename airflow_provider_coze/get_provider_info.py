@@ -121,7 +121,7 @@ def _connection_fields() -> dict[str, Any]:
         },
         "workspace_id": {
             "label": "Workspace id",
-            "description": "The digits after /space/ in the console's address. Used where an operator names none.",
+            "description": "The digits after /space/ in the console's address, for calls that need a workspace.",
             "schema": {"type": ["string", "null"], "pattern": "^[0-9]{1,20}$"},
         },
         "connect_seconds": {
@@ -147,7 +147,7 @@ def _connection_fields() -> dict[str, Any]:
         },
         "chat_qps": {
             "label": "Chat requests per second",
-            "description": "Most chats a process starts per second through this connection. Empty: no limit here.",
+            "description": "Most chat requests per second and process, status reads included. Empty: no limit.",
             "schema": {"type": ["number", "null"], "minimum": 0.01, "maximum": 10000},
         },
         "workflow_qps": {
