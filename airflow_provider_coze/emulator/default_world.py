@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 import re
 from typing import Any
@@ -124,25 +123,22 @@ def default_world() -> World:
 
 
 class Table:
-    """A CSV table out of a text that may have prose around it."""
+    """A CSV table out of a text that may have prose around it.
+
+    It is the longest run of lines that have equally many cells and a number in the same place; the line above is its header.
+    """
 
     def __init__(self, text: str) -> None:
-        lines = [line for line in text.splitlines() if "," in line]
-        rows = list(csv.reader(io.StringIO("\n".join(lines)))) if lines else []
-        # A line of prose with a comma in it rarely has as many columns as the table has.
-        width = max((len(row) for row in rows), key=[len(row) for row in rows].count, default=0)
-        rows = [row for row in rows if len(row) == width]
-        if len(rows) < 2:
-            raise Failure(5000, "There is no CSV table with a header line and at least one row in the input.")
-        self.header = [cell.strip() for cell in rows[0]]
-        self.rows = [[cell.strip() for cell in row] for row in rows[1:]]
-        self.value_column = self._last_numeric_column()
-
-    def _last_numeric_column(self) -> int:
-        for column in reversed(range(len(self.header))):
-            if all(_number(row[column]) is not None for row in self.rows):
-                return column
-        raise Failure(5000, "No column of the table holds numbers only.")
+        lines = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines())]
+        best: tuple[int, int, int] = (0, 0, 0)  # rows, column, first line
+        for first in range(1, len(lines)):
+            for column in range(len(lines[first])):
+                best = max(best, (_numeric_rows(lines, first, column), column, -first))
+        count, self.value_column, first = best[0], best[1], -best[2]
+        if not count:
+            raise Failure(5000, "There is no CSV table with a header, a row and a column of numbers in the input.")
+        self.header = lines[first - 1]
+        self.rows = lines[first : first + count]
 
     def value(self, row: list[str]) -> float:
         """Return the number of a row."""
@@ -164,6 +160,18 @@ class Table:
     def label(self, row: list[str]) -> str:
         """Name a row by its cells before the number, or by its position."""
         return ", ".join(row[: self.value_column]) or f"row {self.rows.index(row) + 1}"
+
+
+def _numeric_rows(lines: list[list[str]], first: int, column: int) -> int:
+    header = lines[first - 1]
+    if len(header) < 2 or len(header) != len(lines[first]) or _number(header[column]) is not None:
+        return 0
+    count = 0
+    for row in lines[first:]:
+        if len(row) != len(header) or _number(row[column]) is None:
+            break
+        count += 1
+    return count
 
 
 def _analysis(turn: Turn) -> str:
