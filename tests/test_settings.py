@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
+import subprocess
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -448,6 +451,37 @@ def test_a_private_key_survives_json_and_uri(monkeypatch: pytest.MonkeyPatch) ->
     as_uri = Connection(conn_id="x", conn_type="coze", extra=JWT).get_uri()
     expected = Settings(base_url="https://api.coze.cn", auth=OAuthJWT("1180", "finger-print", PEM))
     assert through_airflow(as_json, monkeypatch) == through_airflow(as_uri, monkeypatch) == expected
+
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def documented_exports() -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", (DOCS / "reference/connection.md").read_text(), re.DOTALL)
+    return [block for block in blocks if "AIRFLOW_CONN_COZE_DEFAULT" in block]
+
+
+@pytest.mark.parametrize("block", documented_exports())
+def test_the_examples_on_the_documentation_page_run(
+    block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "private_key.pem").write_text(PEM)
+    shell = ["bash", "-ec", f'{block}\nprintf %s "$AIRFLOW_CONN_COZE_DEFAULT"']
+    form = subprocess.run(shell, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    got = through_airflow(form, monkeypatch)
+    if "oauth_jwt" in block:
+        assert got.auth == OAuthJWT("1180000000000", "your-public-key-fingerprint", PEM)
+    else:
+        assert got.auth == TokenAuth("pat_your-token")
+        assert got.dialect == ("studio" if "studio" in block else "cloud")
+        assert got.base_url == ("http://studio:8888" if "studio" in block else
+                                "https://api.coze.com" if "coze.com" in block else "https://api.coze.cn")  # fmt: skip
+        assert got.read_seconds == (120 if "120" in block else 100)
+
+
+@pytest.mark.parametrize("name", [*EXTRAS, "host", "password", "schema", "port", "login"])
+def test_every_field_is_on_the_documentation_page(name: str) -> None:
+    assert f"\n| `{name}`" in (DOCS / "reference/connection.md").read_text()
 
 
 def test_every_field_of_settings_comes_from_the_connection() -> None:
