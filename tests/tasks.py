@@ -145,7 +145,7 @@ class Coze:
     def prepared(self, task_or_trigger: Any) -> Any:
         """Give an operator or trigger this Coze's time, and a log that pytest can read."""
         self.timed(task_or_trigger.hook)
-        task_or_trigger._log = logging.getLogger(LOGGER)
+        task_or_trigger._log = task_or_trigger._cached_logger = logging.getLogger(LOGGER)
         return task_or_trigger
 
 

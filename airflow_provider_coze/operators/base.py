@@ -7,9 +7,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_coze.compat import BaseOperator, conf
-from airflow_provider_coze.errors import CozeInputError
+from airflow_provider_coze.errors import CozeError, CozeInputError
 from airflow_provider_coze.hooks.coze import CozeHook
+from airflow_provider_coze.protocol.messages import Replay
 from airflow_provider_coze.protocol.models import Usage
+from airflow_provider_coze.protocol.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from airflow_provider_coze.compat import Context
@@ -103,6 +105,10 @@ class CozeOperator(BaseOperator):
         grace = started_at + self.deferral_grace
         deadline = self._deadline(started_at)
         return grace if deadline is None else min(grace, deadline)
+
+    def _is_for_the_triggerer(self, error: CozeError, started_at: float) -> bool:
+        """Tell whether a look that failed within the grace should be repeated by the triggerer, which has more patience."""
+        return RetryPolicy().next_wait(error, 1, Replay.ALWAYS) is not None and not self._is_late(started_at)
 
     def _not_before(self) -> float:
         return self.hook.clock() + min_deferral_seconds()

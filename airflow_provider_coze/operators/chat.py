@@ -11,7 +11,7 @@ from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.inputs import chat_problems
 from airflow_provider_coze.protocol.messages import JsonValue
 from airflow_provider_coze.protocol.models import Chat
-from airflow_provider_coze.protocol.outcomes import chat_timeout
+from airflow_provider_coze.protocol.outcomes import chat_error, chat_timeout
 from airflow_provider_coze.protocol.pacing import CHAT_POLLS
 from airflow_provider_coze.protocol.retry import RetryPolicy
 from airflow_provider_coze.protocol.statuses import WAITING, Phase, chat_phase
@@ -139,7 +139,12 @@ class CozeChatOperator(CozeOperator):
             self._running = None
             return {"chat_id": chat.id, "conversation_id": chat.conversation_id}
         if self.deferrable:
-            chat = self._watch(chat, started_at, until=self._grace_ends(started_at))
+            try:
+                chat = self._watch(chat, started_at, until=self._grace_ends(started_at))
+            except CozeError as error:
+                if not self._is_for_the_triggerer(error, started_at):
+                    raise
+                chat = self._running
             if chat_phase(chat.status) in WAITING and not self._is_late(started_at):
                 self._wait_in_triggerer(chat, started_at)
         else:
@@ -262,7 +267,7 @@ class CozeChatOperator(CozeOperator):
     def _canceled_late(self, chat: Chat, waited: float) -> Chat:
         """Cancel a chat whose time is up; return it if it was completed in that very moment.
 
-        :raises CozeChatTimeoutError: it was not.
+        :raises CozeOutcomeError: it timed out, or has ended in another way in that very moment.
         """
         canceled: bool | None = None
         if self.cancel_on_timeout:
@@ -270,9 +275,12 @@ class CozeChatOperator(CozeOperator):
                 chat = self.hook.perform(flows.cancel_chat(chat, self.hook.retry))
             except CozeError as error:
                 self.log.warning("Chat %s could not be cancelled and may go on: %s", chat.id, error)
-            if chat_phase(chat.status) is Phase.DONE:
+            phase = chat_phase(chat.status)
+            if phase is Phase.DONE:
                 return chat
-            canceled = chat_phase(chat.status) is Phase.CANCELLED
+            if phase not in WAITING | {Phase.CANCELLED}:
+                raise chat_error(chat, waited=waited)
+            canceled = phase is Phase.CANCELLED
         self._running = None
         raise chat_timeout(chat, waited=waited, canceled=canceled)
 

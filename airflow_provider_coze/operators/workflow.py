@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from airflow_provider_coze.errors import CozeError
 from airflow_provider_coze.operators.base import CozeOperator
 from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.inputs import run_problems
@@ -113,7 +114,11 @@ class CozeWorkflowOperator(CozeOperator):
         )
         self._running = history
         if self.deferrable:
-            history = self._watch(history, started_at, until=self._grace_ends(started_at))
+            try:
+                history = self._watch(history, started_at, until=self._grace_ends(started_at))
+            except CozeError as error:
+                if not self._is_for_the_triggerer(error, started_at):
+                    raise
             if flows.is_waiting(history) and not self._is_late(started_at):
                 self._wait_in_triggerer(history, started_at)
         else:

@@ -81,7 +81,7 @@ def refused(run: Run, kind: Any, fault: scenarios.Fault, on: str, **when: Any) -
     run.coze.fresh()
     run.coze.script(fault, on=on, **when)
     with pytest.raises(e.CozeAPIError) as caught:
-        run(operator, **arguments, timeout=60)
+        run(operator, **arguments, timeout=40)
     return caught.value
 
 
