@@ -26,7 +26,8 @@ from airflow_provider_coze.errors import (
     CozeUnavailableError,
 )
 from airflow_provider_coze.protocol.envelope import is_expired_token, open_envelope
-from airflow_provider_coze.protocol.messages import Call, Effect, Flow, Replay, Request, Response, Send, Sleep
+from airflow_provider_coze.protocol.layers import through
+from airflow_provider_coze.protocol.messages import Call, Flow, Replay, Request, Response, Send, Sleep
 from airflow_provider_coze.protocol.retry import RetryPolicy
 
 __all__ = ["Credential", "FixedToken", "TokenCache", "TokenCaches", "signed", "with_token"]
@@ -102,39 +103,24 @@ def signed(flow: Flow[T], credential: Credential, *, clock: Clock) -> Flow[T]:
     Sending a request again after such a refusal is safe for billed ones too: it was turned away before anything began.
     When no token can be had, the reason is raised inside *flow*, where an error of the request itself would be.
     """
-    try:
-        effect = next(flow)
-        while True:
-            try:
-                answer = yield from _performed(effect, credential, clock)
-            except CozeError as error:
-                failure = error
-            else:
-                effect = flow.send(answer)
-                continue
-            effect = flow.throw(failure)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    finally:
-        flow.close()
+
+    def layer(effect: Send) -> Flow[Response]:
+        if not effect.request.signed:
+            return (yield effect)  # type: ignore[no-any-return]  # a Send is answered with a Response
+        token = yield from credential.token(clock)
+        response: Response = yield Send(with_token(effect.request, token))
+        if is_expired_token(response):
+            other = yield from credential.token(clock, refused=token)
+            if other != token:
+                response = yield Send(with_token(effect.request, other))
+        return response
+
+    return through(flow, layer)
 
 
 def with_token(request: Request, token: str) -> Request:
     """Return *request* with *token* in its header."""
     return replace(request, headers={**request.headers, "Authorization": f"Bearer {token}"})
-
-
-def _performed(effect: Effect, credential: Credential, clock: Clock) -> Flow[Any]:
-    if not isinstance(effect, Send) or not effect.request.signed:
-        return (yield effect)
-    token = yield from credential.token(clock)
-    response = yield Send(with_token(effect.request, token))
-    if is_expired_token(response):
-        other = yield from credential.token(clock, refused=token)
-        if other != token:
-            response = yield Send(with_token(effect.request, other))
-    return response
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from airflow_provider_coze.errors import CozeTransportError
+from airflow_provider_coze.errors import CozeError
 from airflow_provider_coze.protocol.messages import Flow, Response, Send
 
 __all__ = ["through"]
@@ -17,7 +17,10 @@ T = TypeVar("T")
 
 
 def through(flow: Flow[T], layer: Callable[[Send], Flow[Response]]) -> Flow[T]:
-    """Return *flow* with every ``Send`` handed to *layer*; sleeps and the result pass unchanged."""
+    """Return *flow* with every ``Send`` handed to *layer*; sleeps and the result pass unchanged.
+
+    What a layer raises is raised inside *flow*, where an error of the request itself would be, so that its ids get attached.
+    """
     answer: Response | None = None
     failure: Exception | None = None
     try:
@@ -27,7 +30,7 @@ def through(flow: Flow[T], layer: Callable[[Send], Flow[Response]]) -> Flow[T]:
             if isinstance(effect, Send):
                 try:
                     answer = yield from layer(effect)
-                except CozeTransportError as error:
+                except CozeError as error:
                     failure = error
             else:
                 yield effect
