@@ -6,6 +6,7 @@ fit a float). Nothing here decides. Field lists: www.coze.cn/open/docs/developer
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,8 +32,8 @@ __all__ = [
 
 
 def text_or_none(value: object) -> str | None:
-    """Return a text field as it is; None when it is absent or null."""
-    return None if value is None else str(value)
+    """Return a text field as it is; None when it is absent or null. Anything else in its place becomes JSON again."""
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def identifier(body: Mapping[str, Any], name: str, what: str) -> str:
@@ -67,9 +68,13 @@ def records(value: object) -> list[Mapping[str, Any]]:
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
+#: 9999-12-31 is the last day that a DateTime can hold.
+_YEAR_10000 = 253_402_300_800
+
+
 def moment(seconds: int) -> pendulum.DateTime | None:
-    """Return a Coze time (Unix seconds) as the UTC DateTime that users see; None when Coze gave none."""
-    return pendulum.from_timestamp(seconds) if seconds > 0 else None
+    """Return a Coze time (Unix seconds) as the UTC DateTime that users see; None when Coze gave none, or no possible one."""
+    return pendulum.from_timestamp(seconds) if 0 < seconds < _YEAR_10000 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +148,9 @@ class Chat:
             completed_at=integer(chat.get("completed_at")),
             failed_at=integer(chat.get("failed_at")),
             usage=Usage.from_body(chat.get("usage")),
-            last_error=LastError(integer(error["code"]), str(error.get("msg") or "")) if error.get("code") else None,
+            last_error=None
+            if error.get("code") in (None, "", 0, "0")
+            else LastError(integer(error["code"]), str(error.get("msg") or "")),
             tool_calls=tuple(records(action.get("tool_calls"))),
             meta_data={str(k): str(v) for k, v in mapping(chat.get("meta_data")).items()},
             logid=logid_of(body),

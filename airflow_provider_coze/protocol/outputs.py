@@ -58,7 +58,7 @@ def _container(text: str) -> dict[str, Any] | list[Any] | None:
     """Return the object or array that *text* is the JSON of. A number or a word in JSON's clothes stays text."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # nested too deep to be read: still a paid output
         return None
     return value if isinstance(value, dict | list) else None
 

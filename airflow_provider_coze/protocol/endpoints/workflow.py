@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -81,13 +80,12 @@ def workflow_info(*, workflow_id: str, include_input_output: bool = True) -> Cal
 
 def _run(body: Mapping[str, Any]) -> WorkflowRun:
     debug_url = text_or_none(body.get("debug_url")) or None
-    data = body.get("data")
     interrupt = mapping(body.get("interrupt_data"))
     run = WorkflowRun(
         # A synchronous answer leaves execute_id empty; every debug_url in the documents carries it.
         execute_id=str(body.get("execute_id") or "") or _execute_id_in(debug_url),
         debug_url=debug_url,
-        data=data if data is None or isinstance(data, str) else json.dumps(data, ensure_ascii=False),
+        data=text_or_none(body.get("data")),
         usage=Usage.from_body(body.get("usage")),
         interrupt=interrupt or None,
         logid=logid_of(body),
@@ -102,7 +100,10 @@ def _run(body: Mapping[str, Any]) -> WorkflowRun:
 
 
 def _execute_id_in(debug_url: str | None) -> str:
-    return parse_qs(urlsplit(debug_url or "").query).get("execute_id", [""])[0]
+    try:
+        return parse_qs(urlsplit(debug_url or "").query).get("execute_id", [""])[0]
+    except ValueError:  # no URL; a paid run is not lost for that
+        return ""
 
 
 def _history(body: Mapping[str, Any]) -> RunHistory:
