@@ -1,0 +1,129 @@
+"""Fill the parts of the documentation that are taken from the code, or check that they are what the code says.
+
+``python -m tests.docs_parts`` lists the pages whose parts are stale and exits with 1; with ``--write`` it refreshes them.
+
+Two kinds of parts. A cut is the code block that follows the comment; its text stands in the file between
+``[START name]`` and ``[END name]``::
+
+    <!-- cut: example_dags/example_coze_quickstart.py howto_coze_chat -->
+
+A table stands between two comments; a function of this module makes it::
+
+    <!-- table: codes -->
+    <!-- end of table -->
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from airflow_provider_coze.protocol import codes
+from airflow_provider_coze.protocol.pacing import CHAT_POLLS, RUN_POLLS, PollSchedule
+
+ROOT = Path(__file__).parents[1]
+
+_LANGUAGES = {".py": "python", ".yaml": "yaml", ".sh": "bash"}
+_CUT = re.compile(r"(?P<head><!-- cut: (?P<path>\S+) (?P<name>\S+) -->\n)(?P<block>```.*?\n```\n)?", re.DOTALL)
+_TABLE = re.compile(
+    r"(?P<head><!-- table: (?P<name>\S+) -->\n)(?P<body>.*?)(?P<tail><!-- end of table -->)", re.DOTALL
+)
+
+
+def pages() -> list[Path]:
+    """Return every page, the ones at the root of the repository first."""
+    return [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def refreshed(text: str) -> str:
+    """Return a page with all its parts as the code has them."""
+    text = _CUT.sub(lambda found: found["head"] + _block(found["path"], found["name"]), text)
+    return _TABLE.sub(lambda found: found["head"] + "\n" + TABLES[found["name"]]() + "\n" + found["tail"], text)
+
+
+def cut(path: str, name: str) -> str:
+    """Return what stands between the markers *name* of a file, without its indentation."""
+    text = (ROOT / path).read_text(encoding="utf-8")
+    marked = rf"^[ \t]*# \[START {re.escape(name)}\]\n(.*?)^[ \t]*# \[END {re.escape(name)}\]$"
+    found = re.findall(marked, text, re.DOTALL | re.MULTILINE)
+    if len(found) != 1:
+        raise ValueError(f"{path} has {len(found)} places marked {name!r}, not one")
+    return textwrap.dedent(found[0]).strip("\n")
+
+
+def _block(path: str, name: str) -> str:
+    return f"```{_LANGUAGES[Path(path).suffix]}\n{cut(path, name)}\n```\n"
+
+
+def _rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _meaning_cells(row: codes.Meaning, again: str | None = None) -> list[str]:
+    asked = {
+        codes.Again.SOON: "reads: yes",
+        codes.Again.SLOWLY: "reads: yes, from 30 s",
+        codes.Again.NO: "no",
+    }[row.again]
+    billed = "no" if row.started is False else "not known"
+    return [row.meaning, f"`{row.error.__name__}`", again or asked, billed, row.advice]
+
+
+def codes_table() -> str:
+    """Return one row per code that the provider knows."""
+    special = {code: "OAuth: once, with a new token" for code in codes.EXPIRED_TOKEN_CODES}
+    special[codes.NOT_VISIBLE_YET] = "within 30 s of the start: yes"
+    header = ("Code", "What Coze means", "Error", "Asked again", "Billed", "What you do")
+    rows = ([str(code), *_meaning_cells(row, special.get(code))] for code, row in sorted(codes.BY_CODE.items()))
+    return _rows(header, rows)
+
+
+def statuses_table() -> str:
+    """Return one row per HTTP status that has a meaning of its own."""
+    header = ("HTTP status", "What it means", "Error", "Asked again", "Billed", "What you do")
+    special = {401: "OAuth: once, with a new token"}
+    rows = ([str(status), *_meaning_cells(row, special.get(status))] for status, row in sorted(codes.BY_STATUS.items()))
+    return _rows(header, rows)
+
+
+def polls_table() -> str:
+    """Return how many status reads a wait costs, worked out with the schedules themselves."""
+    lengths = {"10 s": 10, "1 min": 60, "5 min": 300, "1 h": 3600, "24 h": 86_400}
+    rows = (
+        [label, *(f"{_reads(schedule, seconds):,}" for schedule in (CHAT_POLLS, RUN_POLLS))]
+        for label, seconds in lengths.items()
+    )
+    return _rows(("It takes", "Reads of a chat", "Reads of a run"), rows)
+
+
+def _reads(schedule: PollSchedule, seconds: float) -> int:
+    age, reads = 0.0, 0
+    while age < seconds:
+        age += schedule.wait(age=age, left=None, chance=0.0) or 0.0
+        reads += 1
+    return reads
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "codes": codes_table,
+    "statuses": statuses_table,
+    "polls": polls_table,
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Check or, with ``--write``, refresh every page."""
+    stale = {page: text for page in pages() if (text := refreshed(page.read_text(encoding="utf-8"))) != page.read_text()}
+    for page, text in stale.items():
+        if "--write" in arguments:
+            page.write_text(text, encoding="utf-8")
+        print(f"{'refreshed' if '--write' in arguments else 'stale'}: {page.relative_to(ROOT)}")
+    return 1 if stale and "--write" not in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
