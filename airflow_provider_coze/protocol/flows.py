@@ -169,18 +169,18 @@ def chat_answer(chat: Chat, retry: RetryPolicy, *, waited: float) -> Flow[ChatAn
 def messages_of(conversation_id: str, retry: RetryPolicy, *, chat_id: str | None = None) -> Flow[list[Message]]:
     """Read all messages of a conversation, newest first, page by page."""
     found: list[Message] = []
-    before: str | None = None
+    after: str | None = None
     while True:
         page = yield from call(
-            conversations.conversation_messages(conversation_id=conversation_id, chat_id=chat_id, before_id=before),
+            conversations.conversation_messages(conversation_id=conversation_id, chat_id=chat_id, after_id=after),
             retry,
         )
         found.extend(page.messages)
-        # In descending order the next page lies before the oldest message of this one.
-        oldest = page.messages[-1].id if page.messages else ""
-        if not page.has_more or not oldest or oldest == before:
+        # Before and after are positions in the list, whichever its order: the next page lies after the last of this one.
+        last = page.messages[-1].id if page.messages else ""
+        if not page.has_more or not last or last == after:
             return found
-        before = oldest
+        after = last
 
 
 def watch_run(history: RunHistory, watch: Watch, *, workflow_id: str) -> Flow[RunHistory]:
