@@ -109,7 +109,7 @@ class Coze:
         self._before[name] = action
 
     def connection(self, *, password: str | None = TOKEN, host: str | None = None, **extra: Any) -> str:
-        """The value of an ``AIRFLOW_CONN_…`` variable."""
+        """Return the value of an ``AIRFLOW_CONN_…`` variable."""
         if self.emulator.dialect_name != "cloud":
             extra.setdefault("dialect", self.emulator.dialect_name)
         return json.dumps(
@@ -238,13 +238,13 @@ def _connected(site: Coze, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCa
 
 @pytest.fixture
 def coze(coze_site: Coze, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Coze:
-    """A Coze with the default world, reached by the connection ``coze_default``."""
+    """Give a Coze with the default world, reached by the connection ``coze_default``."""
     return _connected(coze_site, monkeypatch, caplog)
 
 
 @pytest.fixture
 def studio(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Coze]:
-    """A self-hosted Coze Studio, reached by the connection ``coze_default``."""
+    """Give a self-hosted Coze Studio, reached by the connection ``coze_default``."""
     with _site(dialect="studio") as site:
         yield _connected(site, monkeypatch, caplog)
 

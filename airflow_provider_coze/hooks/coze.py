@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from airflow_provider_coze.compat import BaseHook, get_async_connection, mask_secret
+from airflow_provider_coze.compat import AirflowNotFoundException, BaseHook, get_async_connection, mask_secret
 from airflow_provider_coze.errors import (
     CozeAPIError,
     CozeAuthError,
@@ -29,7 +29,8 @@ from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.auth import TokenCaches, signed
 from airflow_provider_coze.protocol.dialects import dialect_of, spoken
 from airflow_provider_coze.protocol.endpoints import account, chat, conversation, file, workflow
-from airflow_provider_coze.protocol.messages import Call, Flow, JsonValue, Replay, Request
+from airflow_provider_coze.protocol.layers import through
+from airflow_provider_coze.protocol.messages import Call, Flow, JsonValue, Replay, Request, Response, Send
 from airflow_provider_coze.protocol.pacing import Bucket, paced
 from airflow_provider_coze.protocol.retry import RetryPolicy
 from airflow_provider_coze.settings import OAuthJWT, Settings, parse
@@ -104,13 +105,17 @@ class CozeHook(BaseHook):
         :raises CozeConnectionConfigError: one error that names every wrong field.
         """
         if self._settings is None:
-            self._settings = _settings_of(self.get_connection(self.coze_conn_id), self.coze_conn_id)
+            with _reading(self.coze_conn_id):
+                connection = self.get_connection(self.coze_conn_id)
+            self._settings = _settings_of(connection, self.coze_conn_id)
         return self._settings
 
     async def asettings(self) -> Settings:
         """Return the connection, checked, without blocking the event loop; read once."""
         if self._settings is None:
-            self._settings = _settings_of(await get_async_connection(self.coze_conn_id, self), self.coze_conn_id)
+            with _reading(self.coze_conn_id):
+                connection = await get_async_connection(self.coze_conn_id, self)
+            self._settings = _settings_of(connection, self.coze_conn_id)
         return self._settings
 
     def get_conn(self) -> Settings:
@@ -126,11 +131,13 @@ class CozeHook(BaseHook):
         # requests is imported where it is used: the triggerer, which imports this module, never needs it.
         from airflow_provider_coze.transports.sync import SyncTransport, drive
 
-        settings = self.settings
+        settings, sleep = self.settings, self.sleep
+        flow = self._dressed(flow, settings, hurry=hurry)
         if hurry:
             settings = replace(settings, connect_seconds=_HURRY_CONNECT_SECONDS, read_seconds=_HURRY_READ_SECONDS)
+            flow, sleep = through(flow, _hurried), _no_time
         with SyncTransport(settings) as transport:
-            return drive(self._dressed(flow, self.settings), transport, self.sleep)
+            return drive(flow, transport, sleep)
 
     async def aperform(self, flow: Flow[T]) -> T:
         """Perform a flow on the running event loop.
@@ -151,11 +158,11 @@ class CozeHook(BaseHook):
         async with AioTransport(await self.asettings()):
             yield
 
-    def _dressed(self, flow: Flow[T], settings: Settings) -> Flow[T]:
+    def _dressed(self, flow: Flow[T], settings: Settings, *, hurry: bool = False) -> Flow[T]:
         """Wrap a flow in what the connection adds: its dialect, its token, its budget. The outermost comes last."""
         flow = spoken(flow, dialect_of(settings.dialect, settings.workflow_run_path))
         flow = signed(flow, _TOKENS.for_(settings.auth, settings.base_url), clock=self.clock)
-        return paced(flow, _buckets_of(settings), self.clock)
+        return flow if hurry else paced(flow, _buckets_of(settings), self.clock)
 
     def request(
         self,
@@ -217,7 +224,8 @@ class CozeHook(BaseHook):
         except CozeConnectionConfigError as error:
             return False, str(error)
         except CozeError as error:
-            return False, f"{self.settings.base_url} answered, but not as Coze does: {error}"
+            how = "but not as Coze does" if error.code is None else "which says nothing about the token"
+            return False, f"{self.settings.base_url} answered, {how}: {error}"
         except Exception as error:  # Airflow shows what is returned, and a stack trace to nobody
             return False, f"{type(error).__name__}: {error}"
 
@@ -259,6 +267,37 @@ class CozeHook(BaseHook):
 
 def _quick(what: Call[T]) -> Call[T]:
     return replace(what, request=replace(what.request, read_seconds=_TEST_READ_SECONDS))
+
+
+def _hurried(effect: Send) -> Flow[Response]:
+    """Give a request no more time than there is, whatever it says itself."""
+    response: Response = yield Send(replace(effect.request, read_seconds=_HURRY_READ_SECONDS))
+    return response
+
+
+def _no_time(seconds: float) -> None:
+    raise CozeTransportError(
+        f"There was no time to wait {seconds:.1f} s, because this process is about to be killed.", never_sent=True
+    )
+
+
+@contextlib.contextmanager
+def _reading(conn_id: str) -> Iterator[None]:
+    """Make one error of all the ways in which Airflow cannot hand a connection out; it travels from a triggerer to a worker.
+
+    :raises CozeConnectionConfigError: in their place. Only the words about a missing one are repeated: others can hold the URI.
+    """
+    try:
+        yield
+    except AirflowNotFoundException as error:
+        raise CozeConnectionConfigError(
+            f"Airflow connection {conn_id!r} was not found ({error}). Make one of type coze; nothing was sent to Coze."
+        ) from error
+    except Exception as error:
+        raise CozeConnectionConfigError(
+            f"Airflow connection {conn_id!r} could not be read ({type(error).__name__}). Nothing was sent to Coze. A retry reads "
+            "it again."
+        ) from error
 
 
 def _settings_of(connection: Connection, conn_id: str) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -286,7 +287,7 @@ def test_the_timeout_is_five_minutes_by_default(coze: Coze, run: Run) -> None:
 def test_looks_are_a_second_apart_at_least_and_ten_at_most(coze: Coze, run: Run) -> None:
     ask(run, slow_bot(coze, 200))
     looks = coze.times(GET)
-    gaps = [later - earlier for earlier, later in zip(looks, looks[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(looks)]
     assert min(gaps) >= 1
     assert max(gaps) <= 10
     assert 8 <= gaps[-2] <= 10
@@ -297,7 +298,7 @@ def test_poll_interval_sets_the_ceiling_but_no_chat_is_asked_twice_a_second(coze
     ask(run, slow_bot(coze, 60), poll_interval=3)
     ask(run, slow_bot(coze, 20), poll_interval=0.1)
     looks = coze.times(GET)
-    gaps = [later - earlier for earlier, later in zip(looks, looks[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(looks)]
     assert max(gap for gap, at in zip(gaps, looks, strict=False) if 8 < at < 55) <= 3
     assert min(gaps) >= 1
 
