@@ -220,6 +220,7 @@ BY_CODE: dict[int, Meaning] = {
     103200003: _row("no such record", e.CozeNotFoundError, "Check the ids."),
     103200005: _row("it cannot be cancelled in its state", e.CozeAlreadyEndedError, "It has ended: read its result."),
     720701013: _row("the workflow failed", e.CozeUnavailableError, "Look at the run in Coze.", Again.SOON),
+    720702004: _row("the workflow does not exist", e.CozeNotFoundError, "Check workflow_id.", started=False),
     720702011: _row("the workflow is not published", e.CozeNotFoundError, "Publish the workflow.", started=False),
     720702078: _row(
         "the workflow asks a question, which a synchronous run cannot answer",

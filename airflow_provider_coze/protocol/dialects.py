@@ -46,6 +46,9 @@ _STUDIO_MISSING = (
     (re.compile(r"/v1/files/retrieve"), "looking a file up"),
     (re.compile(r"/v1/(workspaces|users/me|commerce/.*)"), "accounts, workspaces and plans"),
 )
+#: Chats say no with HTTP 400 and code 400; their own code is at the beginning of the text, and a stack trace may end it
+#: (backend/api/handler/coze/agent_run_service.go, backend/pkg/errorx/internal).
+_STUDIO_CODE_IN_TEXT = re.compile(r"code=(\d+) message=(.*?)(?=\nstack=|\Z)", re.DOTALL)
 _HISTORY = re.compile(r"/v1/workflows/([^/]+)/run_histories/([^/]+)")
 
 
@@ -89,17 +92,19 @@ def _request(request: Request, dialect: Dialect) -> Request:
 def _response(asked: Request, response: Response) -> Response:
     try:
         body = json.loads(response.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return response
     if not isinstance(body, dict):
         return response
+    if body.get("code") == 400 and (told := _STUDIO_CODE_IN_TEXT.match(str(body.get("msg")))):
+        body["code"], body["msg"] = told.groups()
     own_key = _STUDIO_DATA_KEYS.get(asked.path)
     if own_key and own_key in body:
         body["data"] = body.pop(own_key)
     body["data"] = _renamed(body.get("data"))
     if body["data"] is None:
         del body["data"]
-    return replace(response, body=json.dumps(body, ensure_ascii=False).encode())
+    return replace(response, body=json.dumps(body).encode())
 
 
 def _renamed(value: Any) -> Any:
