@@ -60,7 +60,8 @@ def open_envelope(response: Response, call: Call[Any]) -> Mapping[str, Any]:
     if code == 0 and response.status < 300:
         raise CozeProtocolError(
             f"{_where(response, call)} was answered with HTTP {response.status}, but not with a JSON object: "
-            f"{_text(response.body)!r}. Check that the connection's Host is the API's address and not a web page's.",
+            f"{_text(response.body)!r}. Check that the connection's Host is the API's address and not a web page's."
+            f"{_consequence(call, _UNKNOWN, None)}",
             status=response.status,
             origin=response.origin or None,
             logid=_logid(response, body),

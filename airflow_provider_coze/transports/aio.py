@@ -87,7 +87,8 @@ class AioTransport:
                     body=await self._bounded(request, answer),
                     origin=self._origin,
                 )
-        except (aiohttp.ClientError, OSError) as error:  # asyncio's TimeoutError is an OSError
+        # asyncio's TimeoutError is an OSError; a host that cannot be a name is a UnicodeError.
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
             limit = None
             if isinstance(error, aiohttp.ConnectionTimeoutError):
                 limit = self._settings.connect_seconds
@@ -141,7 +142,7 @@ def _form(request: Request) -> aiohttp.FormData:
 def _never_sent(error: BaseException) -> bool:
     """Tell whether the request provably did not leave: the connection could not be made (refused, not resolved, TLS)."""
     return isinstance(
-        error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL
+        error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL | UnicodeError
     ) or wire.handshake_failed(error)
 
 

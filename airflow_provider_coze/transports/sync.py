@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError
+from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NewConnectionError, ReadTimeoutError
 from urllib3.exceptions import ProtocolError as BrokenConnectionError
 
 from airflow_provider_coze.errors import CozeTransportError
@@ -80,7 +80,7 @@ class SyncTransport:
                     body=self._bounded(request, answer),
                     origin=self._origin,
                 )
-        except requests.exceptions.RequestException as error:
+        except (requests.exceptions.RequestException, LocationParseError) as error:  # requests lets the latter through
             never_sent = _never_sent(error)
             limit = None
             if isinstance(error, requests.exceptions.ConnectTimeout):
@@ -148,6 +148,7 @@ def _never_sent(error: BaseException) -> bool:
 _NO_CONNECTION = (
     NewConnectionError,  # refused, unreachable, not resolved
     ConnectTimeoutError,
+    LocationParseError,  # a host that cannot be a name
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
 )

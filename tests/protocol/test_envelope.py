@@ -142,6 +142,11 @@ def test_a_good_status_without_a_json_object_is_an_answer_that_cannot_be_underst
     assert "connection's Host" in str(error)
 
 
+def test_a_start_with_an_answer_that_cannot_be_understood_may_be_billed_and_a_read_is_not() -> None:
+    assert "Whether Coze carried it out is not known" in str(refused(answer(""), START))
+    assert "billed" not in str(refused(answer("")))
+
+
 def test_bytes_that_are_no_text_are_survived() -> None:
     assert type(refused(Response(200, {}, b"\xff\xfe\x00"))) is CozeProtocolError
     assert type(refused(Response(502, {}, b"\xff\xfe\x00"))) is errors.CozeUnavailableError
