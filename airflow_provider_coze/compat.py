@@ -41,6 +41,7 @@ __all__ = [
     "conf",
     "get_async_connection",
     "mask_secret",
+    "renders_natively",
 ]
 
 #: Keeps the tasks of mask_secret alive until they are done; a loop holds its tasks only weakly.
@@ -62,6 +63,14 @@ def mask_secret(secret: str) -> None:
     task = loop.create_task(_mask_on_loop(secret))
     _MASKING.add(task)
     task.add_done_callback(_MASKING.discard)
+
+
+def renders_natively(task: Any) -> bool:
+    """Tell whether the templates of an operator are rendered to Python objects instead of text."""
+    own = getattr(task, "render_template_as_native_obj", None)  # Airflow >= 3.2
+    if own is not None:
+        return bool(own)
+    return task.has_dag() and bool(task.dag.render_template_as_native_obj)
 
 
 async def _mask_on_loop(secret: str) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_coze.compat import BaseOperator, conf
+from airflow_provider_coze.compat import BaseOperator, conf, renders_natively
 from airflow_provider_coze.errors import CozeError, CozeInputError
 from airflow_provider_coze.hooks.coze import CozeHook
 from airflow_provider_coze.protocol.messages import Replay
@@ -16,7 +16,7 @@ from airflow_provider_coze.protocol.retry import RetryPolicy
 if TYPE_CHECKING:
     from airflow_provider_coze.compat import Context
 
-__all__ = ["CozeOperator", "min_deferral_seconds"]
+__all__ = ["CozeOperator", "default_deferrable", "min_deferral_seconds", "restore_texts"]
 
 #: A deferral that ends within about 5 s can make Airflow's scheduler fail the try under LocalExecutor: it takes the worker's clean
 #: exit for a death once the trigger has queued the task again. Measured on 3.3.2: 15 to 45 % of runs at 0 to 5 s, none at 8 s.
@@ -34,6 +34,24 @@ def min_deferral_seconds() -> float:
 def default_deferrable() -> bool:
     """Return Airflow's own default: ``[operators] default_deferrable``."""
     return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
+
+
+def restore_texts(task: Any, names: Iterable[str]) -> None:
+    """Give a task the texts back that native rendering has made numbers of.
+
+    With ``render_template_as_native_obj`` Jinja reads every text as Python, also one without a template in it, and ids are digits.
+    """
+    if renders_natively(task):
+        for name in names:
+            setattr(task, name, _as_text(getattr(task, name)))
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _as_text(item) for key, item in value.items()}
+    return [_as_text(item) for item in value] if isinstance(value, list) else value
 
 
 class CozeOperator(BaseOperator):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_coze.errors import CozeError
-from airflow_provider_coze.operators.base import CozeOperator
+from airflow_provider_coze.operators.base import CozeOperator, restore_texts
 from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.inputs import chat_problems
 from airflow_provider_coze.protocol.messages import JsonValue
@@ -26,6 +26,17 @@ __all__ = ["CozeChatOperator"]
 
 #: Most bots answer within seconds; a bot with slow tools needs more.
 _TIMEOUT_SECONDS = 300.0
+_TEXTS = (
+    "bot_id",
+    "message",
+    "additional_messages",
+    "user_id",
+    "conversation_id",
+    "custom_variables",
+    "meta_data",
+    "extra_params",
+    "bot_version",
+)
 
 
 class CozeChatOperator(CozeOperator):
@@ -75,6 +86,7 @@ class CozeChatOperator(CozeOperator):
         "shortcut_command",
         "bot_version",
         "publish_status",
+        "auto_save_history",
         "coze_conn_id",
     )
     template_fields_renderers = {  # noqa: RUF012 - as Airflow declares it
@@ -183,6 +195,7 @@ class CozeChatOperator(CozeOperator):
 
     def _checked(self) -> dict[str, Any]:
         """Return the arguments of the chat, all checked, now that templates are rendered."""
+        restore_texts(self, _TEXTS)
         options: dict[str, JsonValue] = {
             "custom_variables": self.custom_variables,
             "meta_data": self.meta_data,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_coze.errors import CozeError
-from airflow_provider_coze.operators.base import CozeOperator
+from airflow_provider_coze.operators.base import CozeOperator, restore_texts
 from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.inputs import run_problems
 from airflow_provider_coze.protocol.messages import JsonValue
@@ -23,6 +23,7 @@ __all__ = ["CozeWorkflowOperator"]
 
 _MODES = ("async", "sync")
 _TIMEOUT_SECONDS = 3600.0
+_TEXTS = ("workflow_id", "bot_id", "app_id", "ext", "workflow_version", "connector_id")
 
 
 class CozeWorkflowOperator(CozeOperator):
@@ -130,6 +131,7 @@ class CozeWorkflowOperator(CozeOperator):
 
         :raises CozeTriggerEventError: the triggerer sent something that is not ours.
         """
+        restore_texts(self, _TEXTS)
         ended = RunEvent.from_payload(event)
         if ended.error is not None:
             raise ended.error
@@ -153,6 +155,7 @@ class CozeWorkflowOperator(CozeOperator):
 
     def _checked(self) -> dict[str, Any]:
         """Return the arguments of the run, all checked, now that templates are rendered."""
+        restore_texts(self, _TEXTS)
         parameters = {} if self.parameters is None else self.parameters
         options: dict[str, JsonValue] = {
             "bot_id": self.bot_id,

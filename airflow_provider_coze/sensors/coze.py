@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow_provider_coze.compat import AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue
 from airflow_provider_coze.errors import CozeInputError
 from airflow_provider_coze.hooks.coze import CozeHook
-from airflow_provider_coze.operators.base import default_deferrable, min_deferral_seconds
+from airflow_provider_coze.operators.base import default_deferrable, min_deferral_seconds, restore_texts
 from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.inputs import id_problems
 from airflow_provider_coze.protocol.models import Chat, RunHistory
@@ -46,6 +46,7 @@ class _CozeSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Look once; if it is not over, look again by poking, or from the triggerer."""
+        restore_texts(self, self.template_fields)
         self._refuse(self._problems())
         if not self.deferrable:
             return super().execute(context)
@@ -184,6 +185,7 @@ class CozeWorkflowSensor(_CozeSensor):
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Go on after a deferral."""
+        restore_texts(self, self.template_fields)
         ended = RunEvent.from_payload(event)
         if ended.error is not None:
             raise ended.error
