@@ -124,7 +124,7 @@ class Server:
             self.emulator.stop_telling(self._wake)
             listener.close()
             self._wake_here()
-            await handler.shutdown(timeout=0.1)
+            await handler.shutdown(timeout=0.001)  # 0 would be: for ever
             pending = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
             for task in pending:
                 task.cancel()

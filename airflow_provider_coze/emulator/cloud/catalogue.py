@@ -68,6 +68,25 @@ def bots(call: Call) -> Reply:
     return succeeded(call, {"items": items, "total": len(shown)})
 
 
+def published_bots(call: Call) -> Reply:
+    """``GET /v1/space/published_bots_list``, the older listing, which clients still use."""
+    if call.query["space_id"] != call.world.workspace_id:
+        raise _foreign_workspace()
+    shown = [bot for bot in call.world.bots if bot.published]
+    first, end = page_bounds(call, ("page_index",), default_size=20, max_size=50)
+    bots = [
+        {
+            "bot_id": bot.id,
+            "bot_name": bot.name,
+            "description": bot.description,
+            "icon_url": ICON,
+            "publish_time": str(MADE_AT),
+        }
+        for bot in shown[first:end]
+    ]
+    return succeeded(call, {"space_bots": bots, "total": len(shown)})
+
+
 def bot_info(call: Call) -> Reply:
     """``GET /v1/bots/{bot_id}``, and the older ``/v1/bot/get_online_info``."""
     bot_id = call.ids.get("bot_id") or call.query.get("bot_id", "")
@@ -179,11 +198,15 @@ def require_workspace(call: Call) -> None:
     :raises Refusal: 4101.
     """
     if call.query["workspace_id"] != call.world.workspace_id:
-        raise Refusal(
-            4101,
-            "Your token does not have permission to access resource. "
-            "Please verify whether the resource ID or token is correct.",
-        )
+        raise _foreign_workspace()
+
+
+def _foreign_workspace() -> Refusal:
+    return Refusal(
+        4101,
+        "Your token does not have permission to access resource. "
+        "Please verify whether the resource ID or token is correct.",
+    )
 
 
 def _wanted(call: Call, published: bool) -> bool:
@@ -265,6 +288,13 @@ ROUTES = [
             "page_index": STRING,
             "page_size": STRING,
         },
+    ),
+    Route(
+        "GET",
+        "/v1/space/published_bots_list",
+        published_bots,
+        "listBot",
+        {"space_id": required(STRING), "page_index": STRING, "page_size": STRING},
     ),
     Route("GET", "/v1/bots/{bot_id}", bot_info, "getMetadata", {"is_published": STRING}),
     Route("GET", "/v1/bot/get_online_info", bot_info, "getMetadata", {"bot_id": required(STRING)}),
