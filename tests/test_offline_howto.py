@@ -33,7 +33,9 @@ def test_the_chat_page_answers_the_tools_of_a_bot(coze_emulator: Server, hook_ca
     ids = {"conversation_id": chat.conversation_id, "chat_id": chat.id}
     hook_calls.answer_tools(**ids, run_tool=lambda name, arguments: f"{name} says 21 °C")
     assert hook.retrieve_chat(**ids).status == "completed"
-    assert "read_sensor says 21 °C" in [m.content for m in hook.chat_messages(**ids)][0]
+    answers = [message.content for message in hook.chat_messages(**ids) if message.type == "answer"]
+    assert len(answers) == 1
+    assert "read_sensor says 21 °C" in answers[0]
 
 
 def test_the_workflow_page_answers_the_question_of_a_run(coze_emulator: Server, hook_calls: object) -> None:
