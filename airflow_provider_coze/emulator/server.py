@@ -36,9 +36,12 @@ class Server:
 
     def __init__(self, emulator: Emulator, host: str = "127.0.0.1", port: int = 0) -> None:
         self.emulator = emulator
-        self._socket = socket.create_server((host, port), backlog=1024)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.create_server((host, port), family=family, backlog=1024)
         bound_host, bound_port = self._socket.getsockname()[:2]
-        self.base_url = f"http://{bound_host}:{bound_port}"
+        self.base_url = (
+            f"http://[{bound_host}]:{bound_port}" if ":" in bound_host else f"http://{bound_host}:{bound_port}"
+        )
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._stop: asyncio.Event | None = None
@@ -192,7 +195,7 @@ class _CountingServer(web.Server):
 
 
 async def _read(incoming: web.BaseRequest) -> Request | Reply:
-    incoming._client_max_size = MAX_BODY
+    incoming._client_max_size = MAX_BODY  # aiohttp's low-level server has no public way to say it
     files: tuple[FilePart, ...] = ()
     body: bytes | None = None
     if incoming.content_type == "multipart/form-data":

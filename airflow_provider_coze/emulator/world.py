@@ -72,8 +72,9 @@ class World:
     #: What ``Done`` of a workflow's stream carries: newer documents show a debug_url, recordings of 2024 an empty object.
     done_carries_debug_url: bool = True
 
-    #: What the create reply says; documents show "completed", clients were written for "in_progress".
-    first_chat_status: str = "in_progress"
+    #: What the create reply says; clients were written for "in_progress". An example in the documents shows "completed",
+    #: which here makes the reply tell the true status.
+    first_chat_status: Literal["created", "in_progress", "completed"] = "in_progress"
     #: Undocumented whether a question can be listed while its chat runs.
     question_listed_at_once: bool = True
     #: Undocumented; users report that a ``chat_id`` filter does not return the question.

@@ -70,7 +70,10 @@ def create(call: Call) -> Reply:
     chat = begin(call, bot, conversation, messages, saved=saved, polled=not stream)
     if stream:
         return stream_chat(chat)
-    data = chat_json(chat, status=call.world.first_chat_status)
+    first = call.world.first_chat_status
+    if first == "completed":
+        chat.settle()
+    data = chat_json(chat, status=None if first == "completed" else first)
     data["inserted_additional_messages"] = [{"id": question.id} for question in chat.questions]
     return succeeded(call, data)
 
