@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Self, TypeAlias, TypeVar
 
 import aiohttp
 from yarl import URL
@@ -59,19 +60,15 @@ class AioTransport:
         if self._pool is None:
             raise RuntimeError("AioTransport is used outside of its async with block")
         read_seconds = request.read_seconds or self._settings.read_seconds
-        body: dict[str, Any] = {}
-        if request.files:
-            body["data"] = _form(request)
-        elif request.json is not None:
-            body["json"] = request.json
-        elif request.body is not None:
-            body["data"] = request.body
+        content, headers = wire.content_of(request)
         try:
             async with self._pool.session.request(
                 request.method,
-                # As it is written: the ids in a path are percent-encoded already.
-                URL(self._settings.base_url + request.path, encoded=True).with_query(dict(request.query) or None),
-                headers=dict(request.headers),
+                URL(wire.url_of(self._settings.base_url, request), encoded=True),
+                # Not as bytes: aiohttp warns of those that are over 1 MB.
+                data=None if content is None else io.BytesIO(content),
+                headers=headers,
+                skip_auto_headers=("Content-Type",),
                 # Like requests' two numbers; aiohttp's own total would end a long answer that is still flowing.
                 timeout=aiohttp.ClientTimeout(
                     total=None, sock_connect=self._settings.connect_seconds, sock_read=read_seconds
@@ -79,7 +76,6 @@ class AioTransport:
                 proxy=self._proxy,
                 # The API does not redirect. Whoever does is another server, which must not see the token or the prompt.
                 allow_redirects=False,
-                **body,
             ) as answer:
                 return Response(
                     status=answer.status,
@@ -132,19 +128,18 @@ async def adrive(
         flow.close()
 
 
-def _form(request: Request) -> aiohttp.FormData:
-    form = aiohttp.FormData()
-    for part in request.files:
-        form.add_field(part.field, part.content, filename=part.filename, content_type=part.content_type)
-    return form
-
-
 def _never_sent(error: BaseException) -> bool:
     """Tell whether the request provably did not leave: the connection could not be made (refused, not resolved, TLS)."""
-    return isinstance(
-        error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL | UnicodeError
-    ) or wire.handshake_failed(error)
+    return isinstance(error, _NO_CONNECTION)
 
+
+_NO_CONNECTION = (
+    aiohttp.ClientConnectorError,  # refused, unreachable, not resolved, TLS
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,  # no way through the proxy
+    aiohttp.InvalidURL,
+    UnicodeError,
+)
 
 _Key: TypeAlias = "tuple[str, bool | str]"
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Self, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NewConnectionError, ReadTimeoutError
 from urllib3.exceptions import ProtocolError as BrokenConnectionError
 
@@ -34,6 +37,8 @@ class SyncTransport:
         # Neither a .netrc nor the environment may replace the token; the proxy is read from it below.
         self._session.trust_env = False
         self._session.headers["User-Agent"] = wire.USER_AGENT
+        # Cookies of one task must not reach another's requests.
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         proxy = settings.proxy or wire.environment_proxy(settings.base_url)
         self._session.proxies = {"http": proxy, "https": proxy} if proxy else {}
         self._session.mount("https://", _TrustingAdapter(wire.tls_context(settings.verify)))
@@ -54,25 +59,18 @@ class SyncTransport:
         :raises CozeTransportError: no (whole) answer came.
         """
         read_seconds = request.read_seconds or self._settings.read_seconds
-        body: dict[str, Any] = {}
-        if request.files:
-            body["files"] = [(part.field, (part.filename, part.content, part.content_type)) for part in request.files]
-        elif request.json is not None:
-            body["json"] = request.json
-        elif request.body is not None:
-            body["data"] = request.body
+        content, headers = wire.content_of(request)
         try:
             with self._session.request(
                 request.method,
-                self._settings.base_url + request.path,
-                params=dict(request.query),
-                headers=dict(request.headers),
+                wire.url_of(self._settings.base_url, request),
+                data=content,
+                headers=headers,
                 timeout=(self._settings.connect_seconds, read_seconds),
                 verify=self._settings.verify is not False,  # which certificates: the adapter's context
                 # The API does not redirect. Whoever does is another server, which must not see the token or the prompt.
                 allow_redirects=False,
                 stream=True,
-                **body,
             ) as answer:
                 return Response(
                     status=answer.status_code,
@@ -107,9 +105,32 @@ class _TrustingAdapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
+        self.poolmanager.pool_classes_by_scheme = _POOLS_BY_SCHEME
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        return super().proxy_manager_for(*args, **kwargs, ssl_context=self._context)
+        manager = super().proxy_manager_for(*args, **kwargs, ssl_context=self._context)
+        manager.pool_classes_by_scheme = _POOLS_BY_SCHEME
+        return manager
+
+
+class _Connection(HTTPSConnection):
+    """urllib3's connection, which reports a failing TLS handshake or tunnel as what it is: no connection, so nothing was sent."""
+
+    def connect(self) -> None:
+        """Connect, through a proxy's tunnel if there is one."""
+        try:
+            super().connect()
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, str(error)) from error
+        except OSError as error:  # ssl.SSLError is one too
+            raise NewConnectionError(self, str(error)) from error
+
+
+class _ConnectionPool(HTTPSConnectionPool):
+    ConnectionCls = _Connection
+
+
+_POOLS_BY_SCHEME = {"http": HTTPConnectionPool, "https": _ConnectionPool}
 
 
 def drive(flow: Flow[T], transport: SyncTransport, sleep: Callable[[float], object] = time.sleep) -> T:
@@ -142,7 +163,7 @@ def _never_sent(error: BaseException) -> bool:
     causes = list(_causes(error))
     if any(isinstance(cause, BrokenConnectionError | ReadTimeoutError) for cause in causes):
         return False
-    return any(isinstance(cause, _NO_CONNECTION) or wire.handshake_failed(cause) for cause in causes)
+    return any(isinstance(cause, _NO_CONNECTION) for cause in causes)
 
 
 _NO_CONNECTION = (

@@ -1,27 +1,30 @@
-"""What both transports must agree on, and so is written once: proxy, trusted certificates, the bound of an answer, words."""
+"""What both transports must agree on, and so is written once: a request's bytes, proxy, certificates, bounds, words."""
 
 from __future__ import annotations
 
 import functools
+import json
+import secrets
 import ssl
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import certifi
 
-from airflow_provider_coze.errors import CozeConnectionConfigError, CozeTransportError
+from airflow_provider_coze.errors import CozeConnectionConfigError, CozeInputError, CozeTransportError
 from airflow_provider_coze.protocol.messages import Request
 
 __all__ = [
     "MAX_BODY_BYTES",
     "USER_AGENT",
+    "content_of",
     "environment_proxy",
-    "handshake_failed",
     "lost",
     "origin_of",
     "tls_context",
     "too_large",
+    "url_of",
 ]
 
 #: Coze trims a run's output at about 1 MB, and no documented answer comes near this. It bounds what a broken or hostile
@@ -37,6 +40,43 @@ def origin_of(base_url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
+def url_of(base_url: str, request: Request) -> str:
+    """Return the address of a request, encoded: left to themselves, the libraries write the same query differently."""
+    query = f"?{urlencode(request.query)}" if request.query else ""
+    return f"{base_url}{request.path}{query}"
+
+
+def content_of(request: Request) -> tuple[bytes | None, dict[str, str]]:
+    """Return a request's body as bytes, None if it has none, and its headers with the body's type.
+
+    :raises CozeInputError: JSON cannot hold the body.
+    """
+    if request.files:
+        content, kind = _multipart(request)
+        return content, {**request.headers, "Content-Type": kind}
+    if request.json is None:
+        return request.body, dict(request.headers)
+    try:
+        text = json.dumps(request.json, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CozeInputError(
+            f"The body of {request.method} {request.path} cannot be written as JSON: {error}. Nothing was sent."
+        ) from error
+    return text.encode(), {**request.headers, "Content-Type": "application/json"}
+
+
+def _multipart(request: Request) -> tuple[bytes, str]:
+    """Write files as browsers do (html.spec.whatwg.org, multipart/form-data): names in UTF-8, three characters escaped."""
+    boundary = secrets.token_hex(16)
+    escapes = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
+    pieces: list[bytes] = []
+    for part in request.files:
+        field, filename = part.field.translate(escapes), part.filename.translate(escapes)
+        head = f'Content-Disposition: form-data; name="{field}"; filename="{filename}"\r\nContent-Type: {part.content_type}'
+        pieces += [f"--{boundary}\r\n{head}\r\n\r\n".encode(), part.content, b"\r\n"]
+    return b"".join([*pieces, f"--{boundary}--\r\n".encode()]), f"multipart/form-data; boundary={boundary}"
+
+
 def environment_proxy(base_url: str) -> str | None:
     """Return the proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name for this site; None: go direct.
 
@@ -45,7 +85,8 @@ def environment_proxy(base_url: str) -> str | None:
     parts = urlsplit(base_url)
     if proxy_bypass(parts.netloc.rpartition("@")[2]):
         return None
-    return getproxies().get(parts.scheme)
+    proxy = getproxies().get(parts.scheme)
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy  # curl's short form
 
 
 @functools.lru_cache(maxsize=16)
@@ -77,26 +118,6 @@ def tls_context(verify: bool | str) -> ssl.SSLContext:
                 "folder of them, which has to exist on workers and triggerers alike."
             ) from error
     return context
-
-
-#: What OpenSSL reports only while a connection is set up, so that nothing of the request has left.
-_HANDSHAKE_REASONS = frozenset(
-    {
-        "CERTIFICATE_VERIFY_FAILED",
-        "NO_PROTOCOLS_AVAILABLE",
-        "SSLV3_ALERT_HANDSHAKE_FAILURE",
-        "TLSV1_ALERT_PROTOCOL_VERSION",
-        "TLSV1_UNRECOGNIZED_NAME",
-        "UNKNOWN_PROTOCOL",
-        "UNSUPPORTED_PROTOCOL",
-        "WRONG_VERSION_NUMBER",
-    }
-)
-
-
-def handshake_failed(cause: BaseException) -> bool:
-    """Tell whether this is TLS failing before any request could leave."""
-    return isinstance(cause, ssl.SSLError) and cause.reason in _HANDSHAKE_REASONS
 
 
 def lost(
