@@ -142,7 +142,7 @@ class Chat:
         try:
             self.planned_answer = self.bot.answer_to(self.turn)
         except Failure as failure:
-            self.planned_error = failure
+            self.planned_error = failure.again()
         if self.bot.tokens is not None:
             self.tokens = self.bot.tokens
         elif self.planned_error is None:

@@ -144,6 +144,10 @@ class Failure(Exception):
         self.code = code
         self.msg = msg or f"The execution failed with code {code}."
 
+    def again(self) -> Failure:
+        """Return a new one to raise: an exception that is raised twice keeps the frames of both."""
+        return Failure(self.code, self.msg)
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
@@ -233,7 +237,7 @@ class Bot:
         :raises Failure: The chat is to end as failed.
         """
         if self.failure is not None:
-            raise self.failure
+            raise self.failure.again()
         if callable(self.answer):
             return str(_text_or_failure(self.answer, turn))
         if isinstance(self.answer, Template):
@@ -279,7 +283,7 @@ class Workflow:
         :raises Failure: The run is to fail.
         """
         if self.failure is not None:
-            raise self.failure
+            raise self.failure.again()
         if callable(self.output):
             return _text_or_failure(self.output, inputs)
         if isinstance(self.output, Template):

@@ -152,7 +152,7 @@ class Run:
             output = self.workflow.output_of(self.inputs)
             self.planned_data = output if isinstance(output, str) else compact(output)
         except Failure as failure:
-            self.planned_error = failure
+            self.planned_error = failure.again()
         if self.workflow.tokens is not None:
             self.tokens = self.workflow.tokens
         elif self.planned_error is None:

@@ -142,7 +142,7 @@ def _player(workflow: Workflow, inputs: Inputs, failure: Failure | None) -> Bot:
     try:
         output = workflow.output_of(inputs) if failure is None else ""
     except Failure as raised:
-        failure = raised
+        failure = raised.again()
     return Bot(
         id="",
         answer=output if isinstance(output, str) else compact(output),

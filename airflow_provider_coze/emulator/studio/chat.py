@@ -17,10 +17,7 @@ from airflow_provider_coze.emulator.sse import chat_event
 from airflow_provider_coze.emulator.store import Conversation, Message
 from airflow_provider_coze.emulator.wire import Call, Frame, Refusal, Reply, Route, answer, event_stream
 
-__all__ = ["ROUTES", "message_json", "own_conversation"]
-
-AGENT_NOT_THERE = Refusal(103100002, "agent not exists")
-NOT_THERE = Refusal(103200003, "record not found or nothing to update")
+__all__ = ["ROUTES", "agent_not_there", "message_json", "own_conversation"]
 
 #: Studio's words for two states; the others are the cloud's.
 _STATUS = {"requires_action": "required_action"}
@@ -33,7 +30,7 @@ def create(call: Call) -> Reply:
     try:
         bot = call.world.bot(body["bot_id"])
         if bot is None or not bot.published:
-            raise AGENT_NOT_THERE
+            raise agent_not_there()
         messages = body.get("additional_messages") or []
         check_messages(messages, saved=True)
         if not messages:
@@ -89,7 +86,7 @@ def cancel(call: Call) -> Reply:
     """``POST /v3/chat/cancel``: writes a word into the record and stops nothing; the answer has no code."""
     chat = call.store.chats.get(call.body["chat_id"])
     if chat is None:
-        raise NOT_THERE
+        raise Refusal(103200003, "record not found or nothing to update")
     conversation = own_conversation(call, call.body["conversation_id"])
     if chat.conversation is not conversation:
         raise Refusal(103000001, "unauthorized access : conversation not match")
@@ -123,6 +120,11 @@ def own_conversation(call: Call, conversation_id: str) -> Conversation:
     if conversation.owner != call.owner:
         raise Refusal(103000001, "unauthorized access : user not match")
     return conversation
+
+
+def agent_not_there() -> Refusal:
+    """Return the refusal for a bot that is not there, or not published."""
+    return Refusal(103100002, "agent not exists")
 
 
 def shown_status(chat: Chat) -> str:

@@ -14,7 +14,7 @@ from airflow_provider_coze.emulator.cloud.envelope import page_bounds
 from airflow_provider_coze.emulator.cloud.file import stored
 from airflow_provider_coze.emulator.schema import BOOLEAN, INTEGER, STRING, STRINGS, Shape, required
 from airflow_provider_coze.emulator.store import Conversation, Message
-from airflow_provider_coze.emulator.studio.chat import AGENT_NOT_THERE, own_conversation
+from airflow_provider_coze.emulator.studio.chat import agent_not_there, own_conversation
 from airflow_provider_coze.emulator.wire import Call, Reply, Route, answer
 
 __all__ = ["ROUTES"]
@@ -98,7 +98,7 @@ def bot_info(call: Call) -> Reply:
     """``GET /v1/bots/{id}`` and ``/v1/bot/get_online_info``."""
     bot = call.world.bot(call.ids.get("bot_id") or call.query.get("bot_id", ""))
     if bot is None or not bot.published:
-        raise AGENT_NOT_THERE
+        raise agent_not_there()
     return answer({"code": 0, "msg": "", "data": bot_json(call, bot), "BaseResp": None})
 
 
