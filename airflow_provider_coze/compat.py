@@ -14,6 +14,7 @@ from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import (
     AirflowNotFoundException,
     AirflowSensorTimeout,
+    AirflowSkipException,
     BaseHook,
     BaseOperator,
     BaseSensorOperator,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AirflowNotFoundException",
     "AirflowSensorTimeout",
+    "AirflowSkipException",
     "BaseHook",
     "BaseOperator",
     "BaseSensorOperator",

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_provider_coze.compat import AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue
-from airflow_provider_coze.errors import CozeInputError
+from airflow_provider_coze.compat import AirflowSensorTimeout, AirflowSkipException, BaseSensorOperator, PokeReturnValue
+from airflow_provider_coze.errors import CozeInputError, CozeNotFoundError
 from airflow_provider_coze.hooks.coze import CozeHook
 from airflow_provider_coze.operators.base import default_deferrable, min_deferral_seconds, restore_texts
-from airflow_provider_coze.protocol import flows
+from airflow_provider_coze.protocol import codes, flows
 from airflow_provider_coze.protocol.inputs import id_problems
 from airflow_provider_coze.protocol.models import Chat, RunHistory
 from airflow_provider_coze.protocol.outcomes import chat_timeout, run_error
+from airflow_provider_coze.protocol.pacing import RUN_POLLS
 from airflow_provider_coze.protocol.statuses import WAITING, Phase, chat_phase
 from airflow_provider_coze.triggers.chat import CozeChatTrigger
 from airflow_provider_coze.triggers.events import ChatEvent, RunEvent
@@ -38,6 +40,7 @@ class _CozeSensor(BaseSensorOperator):
         super().__init__(**kwargs)
         self.coze_conn_id = coze_conn_id
         self.deferrable = default_deferrable() if deferrable is None else deferrable
+        self._seen = ""  # the status that the log had last
 
     @cached_property
     def hook(self) -> CozeHook:
@@ -50,7 +53,8 @@ class _CozeSensor(BaseSensorOperator):
         self._refuse(self._problems())
         if not self.deferrable:
             return super().execute(context)
-        found = self.poke(context)
+        with self._skipping():
+            found = self.poke(context)
         if found.is_done:
             return found.xcom_value
         now = self.hook.clock()
@@ -60,11 +64,33 @@ class _CozeSensor(BaseSensorOperator):
         """Look once."""
         raise NotImplementedError
 
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """Go on after a deferral.
+
+        :raises CozeTriggerEventError: the triggerer sent something that is not ours.
+        """
+        restore_texts(self, self.template_fields)
+        with self._skipping():
+            return self._complete(context, event)
+
+    def _complete(self, context: Context, event: dict[str, Any] | None) -> Any:
+        raise NotImplementedError
+
     def _problems(self) -> list[str]:
         raise NotImplementedError
 
     def _wait_in_triggerer(self, now: float, *, deadline: float, not_before: float) -> NoReturn:
         raise NotImplementedError
+
+    @contextlib.contextmanager
+    def _skipping(self) -> Iterator[None]:
+        """Do what Airflow does around poke, and does not do around a deferral: skip a task that is never to fail."""
+        try:
+            yield
+        except Exception as error:
+            if self.never_fail and not isinstance(error, AirflowSkipException):
+                raise AirflowSkipException("Skipping due to never_fail is set to True.") from error
+            raise
 
     def _refuse(self, problems: list[str]) -> None:
         if problems:
@@ -106,13 +132,14 @@ class CozeChatSensor(_CozeSensor):
         """Look once; fetch the answer if there is one."""
         known = Chat(id=self.chat_id, conversation_id=self.conversation_id, status="")
         chat = self.hook.perform(flows.read_chat(known, self.hook.retry))
-        log_chat(self.log, chat, _age(chat.created_at, self.hook.clock()))
+        if chat.status != self._seen:
+            log_chat(self.log, chat, _age(chat.created_at, self.hook.clock()))
+            self._seen = chat.status
         if chat_phase(chat.status) in WAITING:
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._answer(context, chat))
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """Go on after a deferral."""
+    def _complete(self, context: Context, event: dict[str, Any] | None) -> Any:
         ended = ChatEvent.from_payload(event)
         if ended.error is not None:
             raise ended.error
@@ -141,6 +168,7 @@ class CozeChatSensor(_CozeSensor):
                 chat_id=self.chat_id,
                 started_at=now,
                 coze_conn_id=self.coze_conn_id,
+                status=self._seen,
                 deadline=deadline,
                 not_before=not_before,
                 poll_interval=self.poke_interval,
@@ -177,15 +205,15 @@ class CozeWorkflowSensor(_CozeSensor):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once; take the output if there is one."""
-        history = self._read(RunHistory(execute_id=self.execute_id, execute_status=""))
-        log_run(self.log, history, _age(history.create_time, self.hook.clock()))
+        history = self._visible(RunHistory(execute_id=self.execute_id, execute_status=""))
+        if history.execute_status != self._seen:
+            log_run(self.log, history, _age(history.create_time, self.hook.clock()))
+            self._seen = history.execute_status
         if flows.is_waiting(history):
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._output(context, history))
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """Go on after a deferral."""
-        restore_texts(self, self.template_fields)
+    def _complete(self, context: Context, event: dict[str, Any] | None) -> Any:
         ended = RunEvent.from_payload(event)
         if ended.error is not None:
             raise ended.error
@@ -194,6 +222,16 @@ class CozeWorkflowSensor(_CozeSensor):
             waited = self.hook.clock() - ended.started_at
             raise AirflowSensorTimeout(str(run_error(history, workflow_id=self.workflow_id, waited=waited)))
         return self._output(context, history)
+
+    def _visible(self, history: RunHistory) -> RunHistory:
+        """Read the record of a run that may have been started a moment ago, and then may not be there yet."""
+        try:
+            return self._read(history)
+        except CozeNotFoundError as error:
+            if error.code != codes.NOT_VISIBLE_YET:
+                raise
+        watch = flows.Watch(polls=RUN_POLLS, since=self.hook.clock(), until=None, clock=self.hook.clock)
+        return self.hook.perform(flows.watch_run(history, watch, workflow_id=self.workflow_id))
 
     def _read(self, history: RunHistory) -> RunHistory:
         return self.hook.perform(flows.read_run(history, self.hook.retry, workflow_id=self.workflow_id))
@@ -215,6 +253,7 @@ class CozeWorkflowSensor(_CozeSensor):
                 execute_id=self.execute_id,
                 started_at=now,
                 coze_conn_id=self.coze_conn_id,
+                status=self._seen,
                 deadline=deadline,
                 not_before=not_before,
                 poll_interval=self.poke_interval,

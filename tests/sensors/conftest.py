@@ -1,0 +1,68 @@
+"""The fixtures of ``tests.tasks``, for the tests of sensors, and a way to run one in each of its three modes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.sdk.exceptions import AirflowRescheduleException
+
+from tests import tasks
+from tests.tasks import Coze, TaskInstance, fire
+
+coze_site, coze, studio = tasks.coze_site, tasks.coze, tasks.studio
+
+
+class Watch:
+    """Run a sensor to its end; afterwards tell what it left behind."""
+
+    def __init__(self, coze: Coze, mode: str) -> None:
+        self.coze = coze
+        self.mode = mode
+        self.ti = TaskInstance()
+        self.rounds = 0  # how often it gave its worker back
+
+    def __call__(self, kind: type, **arguments: Any) -> Any:
+        self.ti = TaskInstance()
+        first: list[datetime] = []
+        self.ti.get_first_reschedule_date = lambda context: first[0] if first else None  # type: ignore[method-assign]
+        while True:
+            sensor = self.sensor(kind, **arguments)
+            try:
+                return sensor.execute({"ti": self.ti, "task": sensor})
+            except AirflowRescheduleException as later:
+                self.rounds += 1
+                first = first or [self.now()]
+                self.coze.time.sleep(later.reschedule_date.timestamp() - self.coze.time())
+            except TaskDeferred as deferral:
+                self.rounds += 1
+                event = fire(self.coze, deferral.trigger)
+                resumed = self.sensor(kind, **arguments)
+                return resumed.resume_execution(
+                    deferral.method_name, {"event": event}, {"ti": self.ti, "task": resumed}
+                )
+
+    def sensor(self, kind: type, **arguments: Any) -> Any:
+        mode = {"deferrable": True} if self.mode == "deferred" else {"deferrable": False, "mode": self.mode}
+        return self.coze.prepared(kind(**{"task_id": "wait", **mode, **arguments}))
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.coze.time(), UTC)
+
+    @property
+    def xcoms(self) -> dict[str, Any]:
+        return self.ti.xcoms
+
+
+@pytest.fixture(params=["poke", "reschedule", "deferred"])
+def watch(request: pytest.FixtureRequest, coze: Coze, monkeypatch: pytest.MonkeyPatch) -> Watch:
+    """Every test using this runs once per way of waiting. No test may ask which."""
+    made = Watch(coze, request.param)
+    # Airflow's own loop of a sensor knows one time only.
+    airflow_time = SimpleNamespace(sleep=coze.time.sleep, monotonic=coze.time)
+    monkeypatch.setattr("airflow.sdk.bases.sensor.time", airflow_time)
+    monkeypatch.setattr("airflow.sdk.bases.sensor.timezone", SimpleNamespace(utcnow=made.now))
+    return made

@@ -1,0 +1,98 @@
+"""``compat``: one name for what every Airflow calls differently, and secrets that are masked wherever they turn up."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_coze import compat
+
+
+@pytest.mark.parametrize("name", [name for name in compat.__all__ if name not in ("Connection", "Context")])
+def test_every_name_is_there_on_the_installed_airflow(name: str) -> None:
+    assert getattr(compat, name) is not None
+
+
+def test_a_secret_is_masked_at_once_on_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    masked: list[str] = []
+    monkeypatch.setattr(compat, "_mask_secret", masked.append)
+    compat.mask_secret("s3cret")
+    assert masked == ["s3cret"]
+
+
+async def test_a_secret_is_masked_without_blocking_on_an_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    masked: list[str] = []
+
+    async def amask(secret: str) -> None:
+        await asyncio.sleep(0)
+        masked.append(secret)
+
+    def blocking(secret: str) -> None:
+        raise AssertionError("talks to the supervisor from the event loop")
+
+    monkeypatch.setattr("airflow.sdk.log.amask_secret", amask)
+    monkeypatch.setattr(compat, "_mask_secret", blocking)
+    compat.mask_secret("s3cret")
+    await settled()
+    assert masked == ["s3cret"]
+
+
+async def test_where_airflow_has_no_coroutine_for_it_a_thread_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    masked: list[tuple[str, bool]] = []
+    monkeypatch.delattr("airflow.sdk.log.amask_secret")
+    monkeypatch.setattr(
+        compat,
+        "_mask_secret",
+        lambda secret: masked.append((secret, threading.current_thread() is threading.main_thread())),
+    )
+    compat.mask_secret("s3cret")
+    await settled()
+    assert masked == [("s3cret", False)]
+
+
+def test_masking_never_fails_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(secret: str) -> None:
+        raise RuntimeError("no supervisor here")
+
+    monkeypatch.setattr(compat, "_mask_secret", broken)
+    compat.mask_secret("s3cret")
+
+
+async def test_masking_never_fails_a_trigger(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(secret: str) -> None:
+        raise RuntimeError("no supervisor here")
+
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+    monkeypatch.setattr("airflow.sdk.log.amask_secret", broken)
+    compat.mask_secret("s3cret")
+    await settled()
+    assert complaints == []
+
+
+async def settled() -> None:
+    """Let the masking of this loop come to its end."""
+    assert compat._MASKING, "it is kept alive until it is done"
+    await asyncio.wait_for(asyncio.gather(*compat._MASKING), 5)
+    await asyncio.sleep(0)
+    assert not compat._MASKING
+
+
+@pytest.mark.parametrize("of_the_dag", [True, False])
+def test_how_templates_render_is_the_dags_unless_the_task_says(of_the_dag: bool) -> None:
+    with DAG(
+        "d",
+        schedule=None,
+        start_date=datetime(2025, 1, 1, tzinfo=UTC),
+        render_template_as_native_obj=of_the_dag,
+    ):
+        task = compat.BaseOperator(task_id="t")
+    assert compat.renders_natively(task) is of_the_dag
+    assert compat.renders_natively(compat.BaseOperator(task_id="alone")) is False
+    assert compat.renders_natively(SimpleNamespace(render_template_as_native_obj=not of_the_dag)) is not of_the_dag
