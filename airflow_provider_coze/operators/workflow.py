@@ -96,6 +96,8 @@ class CozeWorkflowOperator(CozeOperator):
         """Start the run, and wait for it here or in the triggerer."""
         arguments = self._checked()
         started_at = self.hook.clock()
+        if self.execution_mode == "sync":
+            self._running = RunHistory(execute_id="", execute_status="Running")  # its id comes with its result
         run = self.hook.run_workflow(**arguments)
         self.log.info(
             "Run %s of workflow %s started (logid %s). See %s",
@@ -106,6 +108,7 @@ class CozeWorkflowOperator(CozeOperator):
         )
         self._push(context, execute_id=run.execute_id or None, debug_url=run.debug_url, logid=run.logid)
         if self.execution_mode == "sync":
+            self._running = None
             waited = self.hook.clock() - started_at
             return self._return(context, flows.direct_result(run, workflow_id=self.workflow_id, waited=waited), waited)
         if not self.wait_for_completion:
@@ -148,9 +151,9 @@ class CozeWorkflowOperator(CozeOperator):
         if history is not None:
             self.log.warning(
                 "Run %s of workflow %s goes on and is billed: Coze cannot cancel a run. See %s",
-                history.execute_id,
+                history.execute_id or "(id not known yet)",
                 self.workflow_id,
-                history.debug_url,
+                history.debug_url or "Coze's console",
             )
 
     def _checked(self) -> dict[str, Any]:

@@ -36,6 +36,7 @@ def run(coze: Coze, seconds: float, **arguments: Any) -> Any:
     )
 
 
+IDS = {"chat_id": "1", "conversation_id": "2", "workflow_id": "3", "execute_id": "4"}
 KINDS = pytest.mark.parametrize("task_of", [chat, run], ids=["chat", "workflow"])
 
 
@@ -172,10 +173,20 @@ def test_an_event_of_a_failure_holds_no_token_either(coze: Coze) -> None:
         "done",
         {"status": "success"},
         {"chat_id": "1", "execute_id": "1", "status": "completed"},
-        {"chat_id": "", "conversation_id": "2", "workflow_id": "3", "execute_id": "", "status": "completed"},
-        {"chat_id": 1, "conversation_id": 2, "workflow_id": 3, "execute_id": 4, "status": "completed"},
-        {"chat_id": "1", "conversation_id": "2", "workflow_id": "3", "execute_id": "4", "status": None},
-        {"chat_id": "1", "conversation_id": "2", "workflow_id": "3", "execute_id": "4"},
+        {
+            "chat_id": "",
+            "conversation_id": "2",
+            "workflow_id": "3",
+            "execute_id": "",
+            "status": "completed",
+            "started_at": 1,
+        },
+        {"chat_id": 1, "conversation_id": 2, "workflow_id": 3, "execute_id": 4, "status": "completed", "started_at": 1},
+        {**IDS, "started_at": NOON, "status": None},
+        {**IDS, "started_at": NOON},
+        {**IDS, "status": "success"},
+        {**IDS, "status": "success", "started_at": "noon"},
+        {**IDS, "status": "success", "started_at": True},
     ],
 )
 def test_a_task_that_is_resumed_with_something_else_says_where_to_look_and_asks_coze_nothing(
@@ -198,6 +209,7 @@ def test_an_error_of_a_later_version_is_still_an_error(coze: Coze) -> None:
         "chat_id": "1",
         "conversation_id": "2",
         "status": "in_progress",
+        "started_at": NOON,
         "error": {"error": "CozeNewerError", "message": "what it said", "facts": {"code": 5, "newer": 1}},
     }
     with pytest.raises(e.CozeError, match="what it said") as caught:

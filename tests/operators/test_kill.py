@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_coze import errors as e
 from airflow_provider_coze.emulator import scenarios
-from airflow_provider_coze.emulator.default_world import SLEEPER, SLEEPER_BOT
+from airflow_provider_coze.emulator.default_world import ECHO, SLEEPER, SLEEPER_BOT
 from airflow_provider_coze.operators.chat import CozeChatOperator
 from airflow_provider_coze.operators.workflow import CozeWorkflowOperator
 from tests.tasks import Coze, TaskInstance
@@ -161,3 +161,15 @@ def test_a_run_cannot_be_cancelled_and_the_log_says_so_with_its_ids(
     caplog.clear()
     task.on_kill()
     assert "cannot cancel" not in caplog.text
+
+
+def test_a_kill_during_a_sync_run_says_that_it_goes_on_though_its_id_is_not_known(
+    coze: Coze, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = coze.prepared(CozeWorkflowOperator(task_id="run", workflow_id=ECHO, execution_mode="sync"))
+    coze.before("POST /v1/workflow/run", task.on_kill)
+    task.execute({"ti": TaskInstance()})
+    assert f"id not known yet) of workflow {ECHO} goes on and is billed" in caplog.text
+    caplog.clear()
+    task.on_kill()
+    assert caplog.text == ""
