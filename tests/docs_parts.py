@@ -28,9 +28,7 @@ ROOT = Path(__file__).parents[1]
 
 _LANGUAGES = {".py": "python", ".yaml": "yaml", ".sh": "bash"}
 _CUT = re.compile(r"(?P<head><!-- cut: (?P<path>\S+) (?P<name>\S+) -->\n)(?P<block>```.*?\n```\n)?", re.DOTALL)
-_TABLE = re.compile(
-    r"(?P<head><!-- table: (?P<name>\S+) -->\n)(?P<body>.*?)(?P<tail><!-- end of table -->)", re.DOTALL
-)
+_TABLE = re.compile(r"(?P<head><!-- table: (?P<name>\S+) -->\n)(?P<body>.*?)(?P<tail><!-- end of table -->)", re.DOTALL)
 
 
 def pages() -> list[Path]:
@@ -51,7 +49,24 @@ def cut(path: str, name: str) -> str:
     found = re.findall(marked, text, re.DOTALL | re.MULTILINE)
     if len(found) != 1:
         raise ValueError(f"{path} has {len(found)} places marked {name!r}, not one")
-    return textwrap.dedent(found[0]).strip("\n")
+    return _spaced(textwrap.dedent(found[0]).strip("\n"))
+
+
+def _spaced(text: str) -> str:
+    """Return code with two blank lines around its functions, as the formatter wants it of code that is not indented."""
+    found: list[str] = []
+    in_function = False
+    for line in text.split("\n"):
+        if line[:1] not in ("", " ", ")", "}", "]"):
+            begins_function = line.startswith(("def ", "class ", "@"))
+            decorated = bool(found) and found[-1].startswith("@")
+            if found and found[-1] == "" and (in_function or begins_function) and not decorated:
+                while found[-1] == "":
+                    found.pop()
+                found += ["", ""]
+            in_function = begins_function or (line.startswith("#") and in_function)
+        found.append(line)
+    return "\n".join(found)
 
 
 def _block(path: str, name: str) -> str:
@@ -75,7 +90,7 @@ def _meaning_cells(row: codes.Meaning, again: str | None = None) -> list[str]:
 
 def codes_table() -> str:
     """Return one row per code that the provider knows."""
-    special = {code: "OAuth: once, with a new token" for code in codes.EXPIRED_TOKEN_CODES}
+    special = dict.fromkeys(codes.EXPIRED_TOKEN_CODES, "OAuth: once, with a new token")
     special[codes.NOT_VISIBLE_YET] = "within 30 s of the start: yes"
     header = ("Code", "What Coze means", "Error", "Asked again", "Billed", "What you do")
     rows = ([str(code), *_meaning_cells(row, special.get(code))] for code, row in sorted(codes.BY_CODE.items()))
@@ -117,7 +132,9 @@ TABLES: dict[str, Callable[[], str]] = {
 
 def main(arguments: Sequence[str]) -> int:
     """Check or, with ``--write``, refresh every page."""
-    stale = {page: text for page in pages() if (text := refreshed(page.read_text(encoding="utf-8"))) != page.read_text()}
+    stale = {
+        page: text for page in pages() if (text := refreshed(page.read_text(encoding="utf-8"))) != page.read_text()
+    }
     for page, text in stale.items():
         if "--write" in arguments:
             page.write_text(text, encoding="utf-8")
