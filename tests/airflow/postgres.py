@@ -27,17 +27,10 @@ class Postgres:
 
     def create(self, name: str) -> str:
         """Make an empty database and return its SQLAlchemy URL."""
-        self._client("createdb", name)
+        options = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "airflow"]
+        subprocess.run([str(self.binaries / "createdb"), *options, name], check=True)
         # The driver is named because SQLAlchemy 2.1 turned plain `postgresql://` into psycopg 3.
         return f"postgresql+psycopg2://airflow@127.0.0.1:{self.port}/{name}"
-
-    def dump(self, name: str) -> str:
-        """Return every row of every table as text."""
-        return self._client("pg_dump", "--data-only", "--inserts", name)
-
-    def _client(self, program: str, *arguments: str) -> str:
-        command = [str(self.binaries / program), "-h", "127.0.0.1", "-p", str(self.port), "-U", "airflow", *arguments]
-        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 @contextlib.contextmanager
@@ -63,7 +56,7 @@ def postgres() -> Iterator[Postgres]:
                 "-E",
                 "UTF8",
             ]
-            groups = None if user is None else []
+            groups: list[str] | None = None if user is None else []
             output = subprocess.DEVNULL
             subprocess.run(initdb, check=True, stdout=output, cwd=home, user=user, group=user, extra_groups=groups)
             # A test database may lose its data, so it need not wait for the disk. 200: four Airflow components with

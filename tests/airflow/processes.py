@@ -19,11 +19,13 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Self
 
 MARK = "COZE_TEST_PROCESSES"
 PR_SET_PDEATHSIG = 1
+#: Loaded here: between fork and exec, the loader's lock may be held by a thread that no longer exists.
+_LIBC = ctypes.CDLL(None)
 
 
 class ProcessDied(RuntimeError):
@@ -69,8 +71,14 @@ class Processes:
         env: Mapping[str, str],
         user: str | None = None,
         stop_signal: int = signal.SIGTERM,
+        nice: int = 0,
     ) -> Process:
-        """Start *command* in a session of its own, output to *log*."""
+        """Start *command* in a session of its own, output to *log*; it and what it starts run at priority *nice*."""
+
+        def prepare() -> None:
+            os.nice(nice)
+            _end_with_parent()
+
         with log.open("ab") as output:
             popen = subprocess.Popen(
                 command,
@@ -82,7 +90,7 @@ class Processes:
                 user=user,
                 group=user,
                 extra_groups=None if user is None else [],
-                preexec_fn=_end_with_parent,
+                preexec_fn=prepare,
             )
         process = Process(name, popen, log, stop_signal)
         self.all.append(process)
@@ -179,12 +187,8 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def ending_on_sigterm() -> Iterator[None]:
-    """Turn SIGTERM into SystemExit, so that ``with`` blocks end what they started."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
+    """Treat SIGTERM like Ctrl-C, so that ``with`` blocks and pytest's fixtures end what they started."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:
@@ -205,4 +209,4 @@ def _uninterrupted() -> Iterator[None]:
 def _end_with_parent() -> None:
     """Ask Linux to end this child if we are killed so hard that nothing of ours can run."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

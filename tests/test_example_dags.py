@@ -1,0 +1,151 @@
+"""The example DAGs: one idea each, importable in a second, runnable against the emulator, quotable by the documentation."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import json
+import re
+import sqlite3
+import subprocess
+from collections import Counter, defaultdict
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.airflow.emulator import EmulatorProcess
+from tests.airflow.emulator import emulator as emulator_process
+from tests.airflow.stack import prepare
+from tests.env.bootstrap import MAIN, ROOT, python_of
+
+FOLDER = ROOT / "example_dags"
+EXAMPLES = sorted(FOLDER.glob("*.py"))
+
+ANSWER = (
+    "The table has 31 rows and population adds up to 1409778724. "
+    "The largest is Guangdong, 广东, East with 126012510, the smallest Tibet, 西藏, West with 3648100."
+)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_says_what_it_shows_and_is_named_like_its_dag(path: Path) -> None:
+    text = path.read_text()
+    assert ast.get_docstring(ast.parse(text))
+    assert f'dag_id="{path.stem}"' in text
+
+
+def test_every_marker_is_opened_and_closed_once() -> None:
+    markers = Counter(re.findall(r"# \[(START|END) (\w+)\]", "\n".join(path.read_text() for path in EXAMPLES)))
+    assert markers
+    for (_, name), count in markers.items():
+        assert count == 1, name
+        assert markers["START", name] == markers["END", name] == 1
+
+
+def test_the_census_adds_up_as_its_source_says() -> None:
+    with (FOLDER / "data" / "china_population_2020.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len({row["division"] for row in rows}) == 31
+    people: Counter[str] = Counter()
+    for row in rows:
+        people[row["region"]] += int(row["population"])
+    # National Bureau of Statistics, Communiqué of the Seventh National Population Census (No. 3), table 3-1.
+    assert people == {"East": 563_717_119, "Central": 364_694_362, "West": 382_852_295, "Northeast": 98_514_948}
+    assert people.total() == 1_409_778_724
+
+
+@dataclass
+class Result:
+    """What a DAG left in the database, and on Coze's bill."""
+
+    output: str
+    states: Counter[tuple[str, str]]
+    xcoms: dict[tuple[str, str], list[Any]]
+    billed: Counter[str]
+
+    def returned(self, task_id: str) -> Any:
+        """Return what a task returned; a list if it was mapped."""
+        values = self.xcoms[task_id, "return_value"]
+        return values[0] if len(values) == 1 else values
+
+
+#: `dag.test()` runs every task in its own process and the triggers beside it; it needs a migrated database and no server.
+PROGRAM = "import runpy, sys; run = runpy.run_path(sys.argv[1])['dag'].test(); sys.exit(run.state != 'success')"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
+    """Run every example with ``dag.test()``, all at once: they sleep more than they work."""
+    results = {}
+    with ExitStack() as running:
+        started = []
+        for path in EXAMPLES:
+            home, coze = tmp_path_factory.mktemp(path.stem), running.enter_context(emulator_process())
+            # Without a scheduler there is no race to keep away from, so a deferral may be as short as it likes.
+            env = prepare(MAIN, home, dags=[FOLDER], env={**coze.env, "AIRFLOW__COZE__MIN_DEFERRAL_SECONDS": "0"})
+            command = [str(python_of(MAIN)), "-c", PROGRAM, str(home / "dags" / path.name)]
+            process = running.enter_context(
+                subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            )
+            running.callback(process.kill)
+            started.append((path.stem, home, coze, process))
+        for dag_id, home, coze, process in started:
+            output, _ = process.communicate(timeout=240)
+            results[dag_id] = _result(output, home / "airflow.db", coze)
+    return results
+
+
+def _result(output: str, database: Path, coze: EmulatorProcess) -> Result:
+    with closing(sqlite3.connect(database)) as connection:
+        states = Counter(connection.execute("SELECT task_id, state FROM task_instance"))
+        xcoms = defaultdict(list)
+        rows = connection.execute("SELECT task_id, key, value FROM xcom ORDER BY task_id, key, map_index")
+        for task_id, key, value in rows:
+            # SQLite keeps a JSON number as a number.
+            xcoms[task_id, key].append(json.loads(value) if isinstance(value, str) else value)
+    return Result(output, states, dict(xcoms), coze.billed())
+
+
+@pytest.mark.airflow
+@pytest.mark.timeout(300)
+class TestByDagTest:
+    """Each example, by ``dag.test()`` on the main Airflow."""
+
+    def test_the_quickstart_asks_a_bot_and_runs_a_workflow(self, results: dict[str, Result]) -> None:
+        found = results["example_coze_quickstart"]
+        assert found.states == Counter({(task, "success"): 1 for task in ("read_table", "ask_bot", "run_workflow")}), (
+            found.output
+        )
+        assert found.returned("ask_bot") == ANSWER
+        assert found.returned("run_workflow")["total"] == 1_409_778_724
+        assert found.billed == Counter(chat=1, workflow=1)
+
+    def test_the_chat_example_renders_its_templates_and_hands_follow_ups_on(self, results: dict[str, Result]) -> None:
+        found = results["example_coze_chat"]
+        assert found.states == Counter({(task, "success"): 1 for task in ("ask", "next_question")}), found.output
+        assert re.fullmatch(r"You said: What is on in Chengdu on \d{4}-\d\d-\d\d\?", found.returned("ask"))
+        assert found.returned("next_question") == "Would you like to say something else?"
+        assert found.billed == Counter(chat=1)
+
+    def test_the_workflow_example_maps_over_the_regions(self, results: dict[str, Result]) -> None:
+        found = results["example_coze_workflow"]
+        assert found.states["summarise", "success"] == 4, found.output
+        largest = [summary["largest"]["division"] for summary in found.returned("summarise")]
+        assert largest == ["Henan", "Guangdong", "Liaoning", "Sichuan"]
+        assert found.returned("total") == 1_409_778_724
+        assert found.billed == Counter(workflow=4)
+
+    def test_the_sensor_example_waits_for_what_another_task_started(self, results: dict[str, Result]) -> None:
+        found = results["example_coze_sensor"]
+        assert found.states.total() == sum(n for (_, state), n in found.states.items() if state == "success"), (
+            found.output
+        )
+        assert found.returned("wait_for_chat") == ANSWER
+        assert found.returned("wait_for_run")["rows"] == 31
+        assert found.billed == Counter(chat=1, workflow=1)
+
+    def test_every_example_is_run_here(self, results: dict[str, Result]) -> None:
+        assert set(results) == {path.stem for path in EXAMPLES}
