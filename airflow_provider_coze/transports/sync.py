@@ -176,12 +176,15 @@ _NO_CONNECTION = (
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error and all it was made of: requests keeps urllib3's errors as arguments, reasons and contexts."""
+    """Yield the error and all it was made of: requests keeps urllib3's errors as arguments, reasons and causes.
+
+    Not their contexts: those lead to errors that were being handled before, of requests that this one knows nothing of.
+    """
     seen: set[int] = set()
     pending: list[object] = [error]
     while pending:
         cause = pending.pop()
         if isinstance(cause, BaseException) and id(cause) not in seen:
             seen.add(id(cause))
-            pending += [*cause.args, cause.__cause__, cause.__context__, getattr(cause, "reason", None)]
+            pending += [*cause.args, cause.__cause__, getattr(cause, "reason", None)]
             yield cause

@@ -17,7 +17,7 @@ from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.auth import FixedToken, signed
 from airflow_provider_coze.protocol.dialects import dialect_of, spoken
 from airflow_provider_coze.protocol.endpoints import account, chat, conversation, file, workflow
-from airflow_provider_coze.protocol.messages import Call, Flow, Request, Response, Send
+from airflow_provider_coze.protocol.messages import Call, Flow, Replay, Request, Response, Send
 from airflow_provider_coze.protocol.models import Chat, RunHistory
 from airflow_provider_coze.protocol.retry import RetryPolicy
 from airflow_provider_coze.settings import Settings, TokenAuth
@@ -157,6 +157,11 @@ def test_studios_names_of_fields_are_understood() -> None:
         file.upload_file(filename="a", content=b""), answer({"data": {"id": "1", "CreatedAt": 1764800000}})
     )
     assert uploaded.created_at == 1764800000
+    raw: Call[Any] = Call(Request("GET", "/v1/conversation/retrieve"), dict, Replay.ALWAYS)
+    assert heard(raw, answer({"ConversationData": {"id": "1", "creator_d": "5"}}))["data"] == {
+        "id": "1",
+        "creator_id": "5",
+    }
 
 
 def test_text_that_is_no_valid_unicode_survives_the_translation() -> None:

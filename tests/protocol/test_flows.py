@@ -50,7 +50,8 @@ def driven(flow: Flow[Any], steps: Iterable[Step], time: VirtualTime | None = No
                 time.sleep(effect.seconds)
                 answered = None
             else:
-                answered = next(left)
+                answered = next(left, None)
+                assert answered is not None, f"one more request than expected: {effect}"
     except StopIteration as done:
         assert next(left, None) is None, "not all answers were asked for"
         return done.value, asked

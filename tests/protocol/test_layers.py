@@ -19,8 +19,13 @@ class Bystander:
     def __init__(self) -> None:
         self.seen: list[Any] = []
         self.closed = False
+        self.held: Flow[str] | None = None  # a flow that nobody holds would be closed by being forgotten
 
     def flow(self) -> Flow[str]:
+        self.held = self._flow()
+        return self.held
+
+    def _flow(self) -> Flow[str]:
         try:
             for path in ("/1", "/2"):
                 try:

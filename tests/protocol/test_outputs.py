@@ -30,9 +30,9 @@ def text_answer(data: Any) -> dict[str, Any]:
 
 def test_several_answers_are_put_in_the_order_they_were_given() -> None:
     messages = [
-        said("third", id="10", at=6),
-        said("second", id="9", at=5),  # ids of one second decide, as numbers: 9 before 10
-        said("fourth", id="11", at=6),
+        said("third", id="10", at=5),
+        said("second", id="9", at=5),  # ids decide within one second, as numbers: 9 before 10
+        said("fourth", id="1", at=6),
         said("first", id="99", at=4),
     ]
     assert answer_text(messages) == "first\nsecond\nthird\nfourth"

@@ -128,8 +128,9 @@ def test_what_a_flow_does_not_catch_comes_out_and_the_flow_is_closed(perform: Dr
         finally:
             closed.append(True)
 
+    held = flow()  # one that nobody holds would be closed by being forgotten
     with pytest.raises(type(failure)) as caught:
-        perform(flow(), [], failure)
+        perform(held, [], failure)
     assert caught.value is failure
     assert closed
 
@@ -151,7 +152,8 @@ async def test_a_cancelled_driver_closes_its_flow() -> None:
         finally:
             closed.append(True)
 
-    task = asyncio.create_task(adrive(flow(), AsyncScripted()))  # type: ignore[arg-type]
+    held = flow()
+    task = asyncio.create_task(adrive(held, AsyncScripted()))  # type: ignore[arg-type]
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from airflow_provider_coze.errors import CozeTransportError
 from airflow_provider_coze.protocol.messages import FilePart, Request
 from airflow_provider_coze.transports import wire
 from tests.transports.conftest import Client
@@ -150,6 +151,7 @@ def test_a_connection_that_breaks_leaves_open_whether_coze_acted_and_nothing_is_
 def test_of_a_read_it_is_said_that_nothing_was_changed(client: Client) -> None:
     with Loopback(Peer.close) as server:
         error = client.failure(server.url, READ)
+        assert len(server.received) <= 2  # aiohttp asks a second time by itself, and only for what may be repeated
     assert error.never_sent is False
     assert "It only reads, so nothing was changed." in str(error)
 
@@ -170,6 +172,22 @@ def test_a_kept_connection_that_was_dropped_is_not_a_reason_to_send_a_post_twice
         with pytest.raises(Exception, match="may have received the request"):
             client.exchange(server.url, request_, request_)
         assert [received.connection for received in server.received] == [1, 1]
+
+
+def test_an_error_that_is_being_handled_already_says_nothing_of_the_next_request(
+    client: Client, refusing_url: str
+) -> None:
+    with Loopback(reply(b"not gzip at all", Content_Encoding="gzip"), Peer.close) as server:
+        try:
+            client.send(refusing_url, START)
+        except CozeTransportError:
+            error = client.failure(server.url, START)
+        assert error.never_sent is False
+        try:
+            client.send(server.url, START)
+        except CozeTransportError:
+            error = client.failure(refusing_url, START)
+        assert error.never_sent is True
 
 
 # --- how long is too long

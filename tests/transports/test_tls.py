@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import certifi
 import pytest
 
 from airflow_provider_coze.errors import CozeConnectionConfigError
@@ -72,6 +73,22 @@ def test_a_certificate_is_accepted_by_a_folder_that_the_connection_names(
     subprocess.run(["openssl", "rehash", str(tmp_path)], check=True, capture_output=True)
     with Loopback(tls=certificate.server) as server:
         assert client.send(server.url, START, verify=str(tmp_path)).status == 200
+
+
+@pytest.mark.parametrize("source", ["the system's", "certifi's"])
+def test_what_the_system_or_certifi_trusts_is_trusted(
+    client: Client, certificate: Certificate, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if source == "certifi's":
+        monkeypatch.setattr(certifi, "where", lambda: str(certificate.path))
+    else:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate.path))
+    wire.tls_context.cache_clear()
+    try:
+        with Loopback(tls=certificate.server) as server:
+            assert client.send(server.url, START).status == 200
+    finally:
+        wire.tls_context.cache_clear()
 
 
 def test_a_trusted_certificate_of_another_name_is_refused(client: Client, certificate: Certificate) -> None:
