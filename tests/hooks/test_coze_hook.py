@@ -29,6 +29,7 @@ from tests.tasks import NOON, TOKEN, Coze, Run
 
 coze_site, coze, studio, run = tasks.coze_site, tasks.coze, tasks.studio, tasks.run
 
+SHARED_TOKENS = hooks._TOKENS  # of the process; the fixtures give every test its own
 MINT = "POST /api/permission/oauth2/token"
 CHAT = "POST /v3/chat"
 GET = "GET /v3/chat/retrieve"
@@ -419,6 +420,10 @@ def test_private_key_and_minted_tokens_and_proxy_passwords_are_masked(
     connect(oauth.connection(proxy="http://user:p%40ss@127.0.0.1:9"))
     _ = oauth.hook().settings
     assert {"p%40ss", "p@ss"} <= set(masked)
+
+
+def test_the_tokens_that_a_process_shares_are_masked_when_they_are_minted() -> None:
+    assert SHARED_TOKENS._on_mint is hooks.mask_secret
 
 
 def test_a_minted_token_is_masked_before_it_is_first_used(oauth: Coze, monkeypatch: pytest.MonkeyPatch) -> None:

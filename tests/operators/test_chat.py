@@ -340,6 +340,12 @@ def test_a_long_outage_ends_in_its_own_error_with_the_ids(coze: Coze, run: Run) 
     assert coze.time.now <= NOON + 700
 
 
+def test_an_outage_that_outlasts_a_short_timeout_is_what_the_error_says(coze: Coze, run: Run) -> None:
+    coze.script(scenarios.bad_gateway(), on=GET, times=None)
+    with pytest.raises(e.CozeUnavailableError, match="may go on in Coze"):
+        ask(run, slow_bot(coze, 10), timeout=1.5, deferral_grace=5)
+
+
 def test_an_answer_that_cannot_be_fetched_is_said_to_be_paid_for(coze: Coze, run: Run) -> None:
     coze.script(scenarios.error(4101), on=LIST, times=None)
     with pytest.raises(e.CozePermissionError, match="completed and paid for") as caught:
