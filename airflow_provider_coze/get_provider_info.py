@@ -121,7 +121,7 @@ def _connection_fields() -> dict[str, Any]:
         },
         "workspace_id": {
             "label": "Workspace id",
-            "description": "The digits after /space/ in the console's address, for calls that need a workspace.",
+            "description": "The digits after /space/ in the console's address. The Test button checks that the token covers it.",
             "schema": {"type": ["string", "null"], "pattern": "^[0-9]{1,20}$"},
         },
         "connect_seconds": {

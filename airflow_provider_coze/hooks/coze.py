@@ -51,6 +51,8 @@ _BUCKETS: dict[tuple[Settings, str], Bucket] = {}
 _HURRY_CONNECT_SECONDS, _HURRY_READ_SECONDS = 1.5, 2.0
 #: Airflow's Test button should answer within some seconds.
 _TEST_READ_SECONDS = 8.0
+#: The most that Coze puts on one page of workspaces.
+_WORKSPACES_PAGE = 50
 
 
 def _verb(endpoint: Callable[P, Call[T]]) -> Callable[Concatenate[CozeHook, P], T]:
@@ -171,12 +173,14 @@ class CozeHook(BaseHook):
         *,
         query: Mapping[str, str] | None = None,
         json: JsonValue = None,
+        headers: Mapping[str, str] | None = None,
         may_repeat: bool | None = None,
     ) -> Mapping[str, Any]:
         """Call any operation of the API, with this connection's token, errors and retries.
 
         :param path: below the base URL, such as ``/v1/bots``; ids in it percent-encoded.
         :param json: the body.
+        :param headers: such as ``{"Agw-Js-Conv": "str"}``, which the knowledge operations want; the token is added anyway.
         :param may_repeat: whether it may be sent again when its answer is lost. None: a GET may, everything else may not.
         :returns: the whole answer, ``code`` (0) and ``data`` included.
         :raises CozeError: no answer, or one that says no.
@@ -184,7 +188,13 @@ class CozeHook(BaseHook):
         verb = method.upper()
         repeat = verb == "GET" if may_repeat is None else may_repeat
         what: Call[Mapping[str, Any]] = Call(
-            Request(verb, path if path.startswith("/") else f"/{path}", query=dict(query or {}), json=json),
+            Request(
+                verb,
+                path if path.startswith("/") else f"/{path}",
+                query=dict(query or {}),
+                json=json,
+                headers=dict(headers or {}),
+            ),
             parse=dict,
             replay=Replay.ALWAYS if repeat else Replay.IF_NEVER_SENT,
         )
@@ -230,12 +240,21 @@ class CozeHook(BaseHook):
             return False, f"{type(error).__name__}: {error}"
 
     def _tested(self, site: str) -> tuple[bool, str]:
-        once = RetryPolicy(attempts=1)
+        own = self.settings.workspace_id
         try:
-            page = self.perform(flows.call(_quick(account.list_workspaces(page_size=1)), once))
+            page = self.perform(
+                flows.call(_quick(account.list_workspaces(page_size=_WORKSPACES_PAGE)), RetryPolicy(attempts=1))
+            )
         except CozePermissionError as refused:
             return self._tested_by_user(site, refused)
-        return True, f"{site} accepts the token; it covers {page.total_count} workspace(s)."
+        covered = f"{site} accepts the token; it covers {page.total_count} workspace(s)."
+        # One page, because the test spends two calls at most; an account with more workspaces is believed.
+        if own and own not in {space.id for space in page.workspaces} and page.total_count <= _WORKSPACES_PAGE:
+            return False, (
+                f"Token fine, workspace missing: {covered} The connection's workspace_id {own} is not among them: add it to the "
+                "token in Coze's console, or correct the id."
+            )
+        return True, covered
 
     def _tested_by_user(self, site: str, refused: CozePermissionError) -> tuple[bool, str]:
         """Make the second call: it tells a missing permission from a token of no use."""

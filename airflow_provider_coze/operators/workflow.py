@@ -10,7 +10,7 @@ from airflow_provider_coze.operators.base import CozeOperator, restore_texts
 from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.inputs import run_problems
 from airflow_provider_coze.protocol.messages import JsonValue
-from airflow_provider_coze.protocol.models import RunHistory
+from airflow_provider_coze.protocol.models import RunHistory, WorkflowRun
 from airflow_provider_coze.protocol.pacing import RUN_POLLS
 from airflow_provider_coze.triggers.events import RunEvent
 from airflow_provider_coze.triggers.progress import log_run
@@ -97,20 +97,8 @@ class CozeWorkflowOperator(CozeOperator):
         arguments = self._checked()
         started_at = self.hook.clock()
         if self.execution_mode == "sync":
-            self._running = RunHistory(execute_id="", execute_status="Running")  # its id comes with its result
-        run = self.hook.run_workflow(**arguments)
-        self.log.info(
-            "Run %s of workflow %s started (logid %s). See %s",
-            run.execute_id,
-            self.workflow_id,
-            run.logid,
-            run.debug_url,
-        )
-        self._push(context, execute_id=run.execute_id or None, debug_url=run.debug_url, logid=run.logid)
-        if self.execution_mode == "sync":
-            self._running = None
-            waited = self.hook.clock() - started_at
-            return self._return(context, flows.direct_result(run, workflow_id=self.workflow_id, waited=waited), waited)
+            return self._run_on_this_connection(context, arguments, started_at)
+        run = self._start(context, arguments)
         if not self.wait_for_completion:
             return {"workflow_id": self.workflow_id, "execute_id": run.execute_id, "debug_url": run.debug_url}
         history = RunHistory(
@@ -182,6 +170,30 @@ class CozeWorkflowOperator(CozeOperator):
             "is_async": self.execution_mode == "async",
             "options": options,
         }
+
+    def _start(self, context: Context, arguments: dict[str, Any]) -> WorkflowRun:
+        run = self.hook.run_workflow(**arguments)
+        self.log.info(
+            "Run %s of workflow %s started (logid %s). See %s",
+            run.execute_id,
+            self.workflow_id,
+            run.logid,
+            run.debug_url,
+        )
+        self._push(context, execute_id=run.execute_id or None, debug_url=run.debug_url, logid=run.logid)
+        return run
+
+    def _run_on_this_connection(self, context: Context, arguments: dict[str, Any], started_at: float) -> JsonValue:
+        """Run synchronously: Coze answers the start with the result."""
+        if self.deferrable:
+            self.log.info(
+                "A sync run is answered on this connection, so the worker waits for it; deferrable has no effect"
+            )
+        self._running = RunHistory(execute_id="", execute_status="Running")  # its id comes with its result
+        run = self._start(context, arguments)
+        self._running = None
+        waited = self.hook.clock() - started_at
+        return self._return(context, flows.direct_result(run, workflow_id=self.workflow_id, waited=waited), waited)
 
     def _watch(self, history: RunHistory, started_at: float, *, until: float | None) -> RunHistory:
         """Look at the run until it has ended or the time is up."""

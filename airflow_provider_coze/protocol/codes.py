@@ -118,7 +118,7 @@ BY_CODE: dict[int, Meaning] = {
     4013: _row(
         "too many requests, or the model service failed",
         e.CozeRateLimitedError,
-        "Wait; set chat_qps or workflow_qps on the connection if many tasks share it.",
+        "Wait, and let fewer tasks start at once: an Airflow pool bounds them over all workers.",
         Again.SOON,
     ),
     4014: _row(
@@ -140,7 +140,7 @@ BY_CODE: dict[int, Meaning] = {
     4020: _row(
         "the purchased requests per minute are exceeded",
         e.CozeRateLimitedError,
-        "Wait a minute; lower chat_qps or workflow_qps on the connection, or buy more.",
+        "Wait a minute; let fewer tasks start at once (an Airflow pool bounds them over all workers), or buy more.",
         Again.SOON,
     ),
     4021: _row("the workflow is not configured", e.CozeRejectedError, "Configure and publish the bot's workflow in Coze."),

@@ -110,7 +110,8 @@ def run_error(history: RunHistory, *, workflow_id: str, waited: float) -> e.Coze
             interrupt = dict(history.interrupt or {})
             return e.CozeRunInterruptedError(
                 f"{what} asks a question (interrupt type {interrupt.get('type')}, event {interrupt.get('event_id')}) and does not "
-                f"go on without an answer{where}. Answer it in Coze, or take the question out of the workflow. {anew}",
+                f"go on without an answer{where}. Answer it with POST /v1/workflows/resume (CozeHook.request), "
+                f"or take the question out of the workflow. {anew}",
                 interrupt=interrupt,
                 **facts,
             )
