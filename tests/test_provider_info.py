@@ -178,6 +178,7 @@ def test_airflow_knows_the_default_of_our_option_and_it_can_be_set(monkeypatch: 
     assert conf.getfloat("coze", "min_deferral_seconds") == 0.0
 
 
+@pytest.mark.airflow
 @pytest.mark.parametrize("command", ["list", "get airflow-provider-coze", "hooks", "behaviours", "triggers", "widgets"])
 def test_airflow_providers_shows_us(command: str, tmp_path: Path) -> None:
     """Each of these starts Airflow, which takes some seconds; hooks imports ours."""
