@@ -272,6 +272,14 @@ def test_request_sends_query_and_body(coze: Coze) -> None:
     assert coze.queries(CHAT) == [{"conversation_id": ""}]
 
 
+def test_request_sends_headers_beside_the_token(coze: Coze) -> None:
+    coze.hook().request("GET", "/v1/users/me", headers={"Agw-Js-Conv": "str"})
+    [(_, request, _)] = coze.seen
+    sent = {name.lower(): value for name, value in request.headers.items()}
+    assert sent["agw-js-conv"] == "str"
+    assert sent["authorization"] == f"Bearer {TOKEN}"
+
+
 def test_a_path_that_coze_does_not_have_is_refused_in_its_words(coze: Coze) -> None:
     with pytest.raises(e.CozeRejectedError, match="GET /v9/nothing does not exist") as caught:
         coze.hook().request("GET", "/v9/nothing")
@@ -482,6 +490,19 @@ def test_a_good_token_passes_in_one_free_call(coze: Coze) -> None:
     assert fine
     assert coze.base_url in message
     assert coze.ledger == []
+
+
+def test_a_workspace_that_the_token_does_not_cover_is_said(coze: Coze, connect: Callable[[str], None]) -> None:
+    connect(coze.connection(workspace_id="7500000000000000009"))
+    fine, message = button(coze, calls=1)
+    assert not fine
+    assert message.startswith("Token fine, workspace missing")
+    assert "7500000000000000009" in message
+
+
+def test_a_workspace_that_the_token_covers_passes(coze: Coze, connect: Callable[[str], None]) -> None:
+    connect(coze.connection(workspace_id=coze.world.workspace_id))
+    assert button(coze, calls=1)[0]
 
 
 @pytest.mark.parametrize("code", [4100, 700012006])
