@@ -90,7 +90,7 @@ def main() -> int:
     except KeyboardInterrupt:
         progress.say("Interrupted; everything is stopped")
         return 130
-    except (DemoFailed, RuntimeError, TimeoutError, OSError) as failure:
+    except (DemoFailed, RuntimeError, OSError) as failure:
         print(f"\n{failure}", file=sys.stderr)
         progress.say("The demonstration failed; everything is stopped")
         return 1

@@ -76,7 +76,8 @@ class Processes:
         """Start *command* in a session of its own, output to *log*; it and what it starts run at priority *nice*."""
 
         def prepare() -> None:
-            os.nice(nice)
+            with contextlib.suppress(PermissionError):  # only root may raise a priority
+                os.nice(nice)
             _end_with_parent()
 
         with log.open("ab") as output:

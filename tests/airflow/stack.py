@@ -26,7 +26,7 @@ COMPONENTS_2 = ("webserver", "scheduler", "triggerer")
 COMPONENTS_3 = ("api-server", "scheduler", "dag-processor", "triggerer")
 #: The triggerer comes first: its watchdog then reports what blocks its loop, and not that a dozen task processes, which
 #: inherit the scheduler's priority, want two cores.
-NICE = {"scheduler": 10, "dag-processor": 10, "api-server": 5}
+NICE = {"scheduler": 5, "dag-processor": 5, "triggerer": -10}
 #: Two cores need 11 s (3.3.2) to 18 s (2.11.2); a busy CI machine may need a multiple.
 HEALTHY_SECONDS = 180.0
 
