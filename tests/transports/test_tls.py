@@ -19,7 +19,7 @@ from airflow_provider_coze.errors import CozeConnectionConfigError
 from airflow_provider_coze.protocol.messages import Request
 from airflow_provider_coze.transports import wire
 from tests.transports.conftest import Certificate, Client
-from tests.transports.loopback import Loopback
+from tests.transports.loopback import Loopback, Peer
 
 START = Request("POST", "/v1/workflow/run", json={}, headers={"Authorization": "Bearer s3cret"})
 
@@ -73,6 +73,13 @@ def test_a_certificate_is_accepted_by_a_folder_that_the_connection_names(
     subprocess.run(["openssl", "rehash", str(tmp_path)], check=True, capture_output=True)
     with Loopback(tls=certificate.server) as server:
         assert client.send(server.url, START, verify=str(tmp_path)).status == 200
+
+
+def test_a_read_that_breaks_is_not_repeated_again_and_again(client: Client, certificate: Certificate) -> None:
+    with Loopback(Peer.close, tls=certificate.server) as server:
+        error = client.failure(server.url, Request("GET", "/x"), verify=str(certificate.path))
+        assert len(server.received) <= 2  # aiohttp asks a second time by itself, and only for what may be repeated
+    assert error.never_sent is False
 
 
 @pytest.mark.parametrize("source", ["the system's", "certifi's"])
