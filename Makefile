@@ -12,7 +12,7 @@ test: unit  ## everything, on every locked Airflow
 	$(BIN)/python -m pytest -m airflow
 unit:  ## the suite without Airflow processes: seconds
 	$(ENV) 3.3.2
-	$(BIN)/python -m pytest -m "not airflow"
+	$(BIN)/python -m pytest -n auto -m "not airflow"
 lint:
 	$(ENV) 3.3.2
 	$(BIN)/ruff check .

@@ -12,10 +12,15 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 
 import pytest
+from hypothesis import settings
 
 from airflow_provider_coze.emulator.app import Emulator
 from airflow_provider_coze.emulator.server import serve
 from tests import driving
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("project", deadline=None, max_examples=60)
+settings.load_profile("project")
 
 
 @pytest.fixture(autouse=True)

@@ -78,10 +78,10 @@ def test_a_connection_that_is_not_made_in_time_was_never_used_and_the_seconds_ar
 
 def test_an_answer_that_does_not_come_in_time_leaves_it_open_and_the_seconds_are_named(client: Client) -> None:
     with Loopback(Peer.wait) as server:
-        error = client.failure(server.url, START, read_seconds=0.15)
+        error = client.failure(server.url, START, read_seconds=0.5)
         assert len(server.received) == 1
     assert error.never_sent is False
-    assert "no answer within 0.15 s" in str(error)
+    assert "no answer within 0.5 s" in str(error)
     assert "may have received the request" in str(error)
     assert "billing it" in str(error)
 
@@ -197,13 +197,14 @@ def _drip(peer: Peer) -> None:
     body = b'{"code":0}'
     peer.send(reply(b"", length=len(body)))
     for byte in body:
-        time.sleep(0.025)
+        time.sleep(0.06)
         peer.send(bytes([byte]))
 
 
 def test_an_answer_that_keeps_coming_may_take_longer_than_the_patience_for_each_read(client: Client) -> None:
     with Loopback(_drip) as server:
-        assert client.send(server.url, START, read_seconds=0.15).body == b'{"code":0}'
+        # 0.6 s in all; a machine that is busy for 0.4 s between two bytes is still no failure.
+        assert client.send(server.url, START, read_seconds=0.5).body == b'{"code":0}'
 
 
 # --- how much is too much

@@ -104,7 +104,9 @@ def test_a_base_url_may_have_a_path(client: Client) -> None:
     assert seen(client, REQUESTS["run"], path="/coze/api").target == "/coze/api/v1/workflow/run"
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1, 2}, b"x"], ids=repr)
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), object(), {1, 2}, b"x"], ids=["nan", "inf", "object", "set", "bytes"]
+)
 def test_what_json_cannot_hold_is_refused_before_anything_is_sent(client: Client, value: Any) -> None:
     with Loopback() as server:
         with pytest.raises(CozeInputError, match="JSON"):

@@ -100,5 +100,6 @@ def conversation_messages(
 
 def _page(body: Mapping[str, Any]) -> ConversationPage:
     data = mapping(body.get("data"))
-    found = tuple(Conversation.from_record(item) for item in records(data.get("conversations")))
+    # One without an id cannot be gone on with; it is no reason to lose the others of the page.
+    found = tuple(Conversation.from_record(item) for item in records(data.get("conversations")) if item.get("id"))
     return ConversationPage(found, bool(data.get("has_more")))
