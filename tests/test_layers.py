@@ -60,7 +60,9 @@ def _within(name: str, layers: set[str]) -> bool:
     return any(name == layer or name.startswith(f"{layer}.") for layer in layers)
 
 
-@pytest.mark.parametrize(("module", "path"), list(_modules()), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("module", "path"), list(_modules()), ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_a_module_imports_only_what_its_layer_may(module: str, path: Path) -> None:
     layer = module.split(".")[0]
     assert layer in TABLE, f"{module} lives in no layer: give it a room in the table first"
