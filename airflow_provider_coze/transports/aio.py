@@ -28,13 +28,16 @@ _CHUNK_BYTES = 64 * 1024
 #: Requests in flight to one site from one process. A read takes some 0.1 s, so 100 carry the 1,000 triggers that a triggerer
 #: holds by default, each asking once a second.
 _MAX_CONNECTIONS = 100
+#: How long a session outlives its last user, so that triggers which follow each other shake hands once. aiohttp itself keeps an
+#: idle connection for 15 s.
+_LINGER_SECONDS = 15.0
 
 
 class AioTransport:
     """A share of the event loop's session for one connection; use it as an async context manager.
 
-    The last one to leave closes the session, so nothing stays open when a loop ends. While one chat or run of a site is
-    being waited for, all others of that site use the same connections.
+    While one chat or run of a site is being waited for, all others of that site use the same connections; so does one that
+    comes within some seconds of the last. Nothing stays open when a loop ends.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -158,6 +161,10 @@ class _Pool:
 _POOLS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Key, _Pool]] = weakref.WeakKeyDictionary()
 
 
+#: Keeps the closing tasks alive until they are done; a loop holds its tasks only weakly.
+_CLOSING: set[asyncio.Task[None]] = set()
+
+
 def _enter_pool(settings: Settings, origin: str) -> _Pool:
     loop = asyncio.get_running_loop()
     pools = _POOLS.setdefault(loop, {})
@@ -178,7 +185,20 @@ def _enter_pool(settings: Settings, origin: str) -> _Pool:
 async def _leave_pool(pool: _Pool) -> None:
     pool.users -= 1
     if pool.users == 0:
-        # Out of the table first: whoever comes while it closes must not get it.
-        _POOLS.get(pool.loop, {}).pop(pool.key, None)
-        await pool.session.close()
-        log.info("Closed the connection pool to %s", pool.key[0])
+        task = pool.loop.create_task(_close_when_idle(pool), name="close-coze-connections")
+        _CLOSING.add(task)
+        task.add_done_callback(_CLOSING.discard)
+        # One turn of the loop, so that the task has begun: only then does cancelling it close the session.
+        await asyncio.sleep(0)
+
+
+async def _close_when_idle(pool: _Pool) -> None:
+    """Close the session when nobody has come for a while, or when the loop ends: asyncio.run cancels and awaits its tasks."""
+    try:
+        await asyncio.sleep(_LINGER_SECONDS)
+    finally:
+        if pool.users == 0 and _POOLS.get(pool.loop, {}).get(pool.key) is pool:
+            # Out of the table first: whoever comes while it closes must not get it.
+            del _POOLS[pool.loop][pool.key]
+            await pool.session.close()
+            log.info("Closed the connection pool to %s", pool.key[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,12 +74,14 @@ def test_no_trigger_blocks_the_triggerer(watched: Watched) -> None:
     assert sum(map(float, blocked)) <= watched.starved
 
 
-def test_the_triggerer_shares_one_connection_pool(watched: Watched) -> None:
-    # One at a time, open while any chat waits. On a slow machine all that wait may be over before the next one begins.
-    assert 1 <= watched.triggerer_log.count("Opened a connection pool to") <= 5
+def test_the_triggerer_opens_one_connection_pool(watched: Watched) -> None:
+    assert watched.triggerer_log.count("Opened a connection pool to") == 1
 
 
 def test_no_connection_stays_open(run: Run, coze: Server) -> None:
+    patience = time.monotonic() + 40  # the pool stays for 15 s after the last chat
+    while coze.emulator.connections_open and time.monotonic() < patience:
+        time.sleep(0.5)
     assert coze.emulator.connections_open == 0
 
 
