@@ -368,6 +368,21 @@ _ANYTHING = st.recursive(
 )
 
 
+def test_the_names_that_airflow_2s_test_button_sends_are_understood() -> None:
+    as_sent = {f"extra__coze__{name}": value for name, value in {**JWT, "read_seconds": "30", "verify": "true"}.items()}
+    assert parsed(password=None, extra=as_sent) == parsed(password=None, extra={**JWT, "read_seconds": 30})
+
+
+def test_a_field_under_its_own_name_counts_before_one_with_the_forms_prefix() -> None:
+    assert parsed(extra={"read_seconds": 30, "extra__coze__read_seconds": "40"}).read_seconds == 30.0
+
+
+def test_a_wrong_name_behind_the_forms_prefix_is_still_wrong() -> None:
+    assert problems(extra={"extra__coze__read_second": "40"}) == [
+        "`read_second` is not an extra of this connection; did you mean `read_seconds`?"
+    ]
+
+
 @settings(max_examples=300)
 @given(
     host=st.none() | st.text(max_size=40) | st.from_regex(r"https?://[a-z0-9.:@/\[\]-]{1,30}", fullmatch=True),

@@ -124,8 +124,22 @@ def _given_extras(extra: Mapping[str, Any] | str | None, problems: list[str]) ->
     if not isinstance(extra, Mapping):
         problems.append(f"`extra` is {shape(extra)}; allowed: a JSON object")
         return {}
-    problems.extend(_unknown(str(key)) for key in extra if key not in EXTRAS and not str(key).startswith("__"))
-    return extra
+    given = {
+        **_prefixed(extra),
+        **{key: value for key, value in extra.items() if not str(key).startswith(_FORM_PREFIX)},
+    }
+    problems.extend(_unknown(str(key)) for key in given if key not in EXTRAS and not str(key).startswith("__"))
+    return given
+
+
+#: What Airflow 2's form puts before a field's name when its Test button sends it, and old connections still have in the database.
+_FORM_PREFIX = "extra__coze__"
+
+
+def _prefixed(extra: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        str(key).removeprefix(_FORM_PREFIX): value for key, value in extra.items() if str(key).startswith(_FORM_PREFIX)
+    }
 
 
 def _unknown(key: str) -> str:
