@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import importlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -146,18 +148,16 @@ class CozeHook(BaseHook):
 
         :raises CozeError: whatever the flow ends in.
         """
-        from airflow_provider_coze.transports.aio import AioTransport, adrive
-
-        settings = await self.asettings()
-        async with AioTransport(settings) as transport:
-            return await adrive(self._dressed(flow, settings), transport, self.asleep)
+        settings, aio = await self.asettings(), await _aio()
+        async with aio.AioTransport(settings) as transport:
+            result: T = await aio.adrive(self._dressed(flow, settings), transport, self.asleep)
+            return result
 
     @contextlib.asynccontextmanager
     async def pooled(self) -> AsyncIterator[None]:
         """Keep the connection pool of this event loop open across several :meth:`aperform`."""
-        from airflow_provider_coze.transports.aio import AioTransport
-
-        async with AioTransport(await self.asettings()):
+        settings, aio = await self.asettings(), await _aio()
+        async with aio.AioTransport(settings):
             yield
 
     def _dressed(self, flow: Flow[T], settings: Settings, *, hurry: bool = False) -> Flow[T]:
@@ -282,6 +282,18 @@ class CozeHook(BaseHook):
             if (error.status or 0) >= 500 or error.status == 404:
                 raise
         return True, f"{site} (Coze Studio) accepts the token."
+
+
+_loaded: ModuleType | None = None
+
+
+async def _aio() -> Any:
+    """Return the transport of event loops. aiohttp is loaded in a thread: on the loop it would stop every trigger for some 0.2 s."""
+    global _loaded
+    if _loaded is None:
+        # Whoever comes meanwhile waits in a thread as well, and not for the import lock on the loop.
+        _loaded = await asyncio.to_thread(importlib.import_module, "airflow_provider_coze.transports.aio")
+    return _loaded
 
 
 def _quick(what: Call[T]) -> Call[T]:

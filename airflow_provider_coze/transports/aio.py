@@ -47,6 +47,8 @@ class AioTransport:
         self._pool: _Pool | None = None
 
     async def __aenter__(self) -> Self:
+        # Loading certificates takes some 50 ms the first time, which is not for a loop that others share.
+        await asyncio.to_thread(wire.tls_context, self._settings.verify)
         self._pool = _enter_pool(self._settings, self._origin)
         return self
 
