@@ -74,8 +74,10 @@ def test_no_trigger_blocks_the_triggerer(watched: Watched) -> None:
     assert sum(map(float, blocked)) <= watched.starved
 
 
-def test_the_triggerer_opens_one_connection_pool(watched: Watched) -> None:
-    assert watched.triggerer_log.count("Opened a connection pool to") == 1
+def test_the_triggerer_shares_one_connection_pool(watched: Watched) -> None:
+    # One pool at a time, kept for 15 s after its last user: on a loaded machine the first few chats can be over for longer
+    # than that before the next one defers, and then it is opened anew. 200 chats never have more than a few.
+    assert 1 <= watched.triggerer_log.count("Opened a connection pool to") <= 3
 
 
 def test_no_connection_stays_open(run: Run, coze: Server) -> None:
