@@ -43,6 +43,8 @@ __all__ = [
     "conf",
     "get_async_connection",
     "mask_secret",
+    "never_expire",
+    "object_storage_path",
     "renders_natively",
 ]
 
@@ -73,6 +75,24 @@ def renders_natively(task: Any) -> bool:
     if own is not None:
         return bool(own)
     return task.has_dag() and bool(task.dag.render_template_as_native_obj)
+
+
+def object_storage_path(url: str) -> Any:
+    """Return Airflow's path object for a URL that fsspec reaches, or for a local path."""
+    try:
+        from airflow.sdk import ObjectStoragePath
+    except ImportError:  # Airflow 2.11
+        from airflow.io.path import ObjectStoragePath  # type: ignore[no-redef,import-not-found]
+    return ObjectStoragePath(url)
+
+
+def never_expire() -> Any:
+    """Return what tells Airflow's task state store (3.3 and later) to keep a value as long as the DAG run; None before."""
+    try:
+        from airflow.sdk.execution_time.context import NEVER_EXPIRE
+    except ImportError:
+        return None
+    return NEVER_EXPIRE
 
 
 async def _mask_on_loop(secret: str) -> None:

@@ -26,6 +26,8 @@ CozeError
     CozeRunCanceledError      somebody cancelled the run (Coze Studio)
     CozeRunInterruptedError   the workflow asks a question; .interrupt
     CozeRunTimeoutError       we stopped waiting; the run goes on, and is charged for
+  CozeOutcomeUnknownError     nobody can tell whether something was bought, or what became of it; a person has to look
+  CozeStateError              what earlier tries bought cannot be read or noted down
   CozeTriggerEventError       the triggerer handed back something that is not ours
 """
 
@@ -219,6 +221,17 @@ class CozeRunInterruptedError(CozeOutcomeError):
 
 class CozeRunTimeoutError(CozeOutcomeError):
     """The workflow run was still going when our time was up; it goes on, because Coze has no way to cancel a run."""
+
+
+class CozeOutcomeUnknownError(CozeError):
+    """A chat or run may have been started, and Coze offers no way to find out. Nothing more was sent.
+
+    With ``on_unknown="resend"`` the operators send it again instead, and a second one may be billed.
+    """
+
+
+class CozeStateError(CozeError):
+    """The record of what earlier tries of the task bought cannot be read or written."""
 
 
 class CozeTriggerEventError(CozeError):
