@@ -9,11 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import importlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -27,6 +25,7 @@ from airflow_provider_coze.errors import (
     CozeTransportError,
 )
 from airflow_provider_coze.hooks.connection_form import field_behaviour, form_widgets
+from airflow_provider_coze.hooks.loading import load
 from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.auth import TokenCaches, signed
 from airflow_provider_coze.protocol.dialects import dialect_of, spoken
@@ -148,17 +147,27 @@ class CozeHook(BaseHook):
 
         :raises CozeError: whatever the flow ends in.
         """
-        settings, aio = await self.asettings(), await _aio()
-        async with aio.AioTransport(settings) as transport:
-            result: T = await aio.adrive(self._dressed(flow, settings), transport, self.asleep)
-            return result
+        settings = await self._ready()
+        from airflow_provider_coze.transports.aio import AioTransport, adrive
+
+        async with AioTransport(settings) as transport:
+            return await adrive(self._dressed(flow, settings), transport, self.asleep)
 
     @contextlib.asynccontextmanager
     async def pooled(self) -> AsyncIterator[None]:
         """Keep the connection pool of this event loop open across several :meth:`aperform`."""
-        settings, aio = await self.asettings(), await _aio()
-        async with aio.AioTransport(settings):
+        settings = await self._ready()
+        from airflow_provider_coze.transports.aio import AioTransport
+
+        async with AioTransport(settings):
             yield
+
+    async def _ready(self) -> Settings:
+        """Return the settings when what an event loop needs to use them has been imported."""
+        settings = await self.asettings()
+        signs = ["jwt"] if isinstance(settings.auth, OAuthJWT) else []  # imported to sign, see protocol.auth
+        await load("airflow_provider_coze.transports.aio", *signs)
+        return settings
 
     def _dressed(self, flow: Flow[T], settings: Settings, *, hurry: bool = False) -> Flow[T]:
         """Wrap a flow in what the connection adds: its dialect, its token, its budget. The outermost comes last."""
@@ -282,18 +291,6 @@ class CozeHook(BaseHook):
             if (error.status or 0) >= 500 or error.status == 404:
                 raise
         return True, f"{site} (Coze Studio) accepts the token."
-
-
-_loaded: ModuleType | None = None
-
-
-async def _aio() -> Any:
-    """Return the transport of event loops. aiohttp is loaded in a thread: on the loop it would stop every trigger for some 0.2 s."""
-    global _loaded
-    if _loaded is None:
-        # Whoever comes meanwhile waits in a thread as well, and not for the import lock on the loop.
-        _loaded = await asyncio.to_thread(importlib.import_module, "airflow_provider_coze.transports.aio")
-    return _loaded
 
 
 def _quick(what: Call[T]) -> Call[T]:

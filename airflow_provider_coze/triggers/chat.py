@@ -1,25 +1,18 @@
-"""Watch one chat from the triggerer."""
+"""Watch one chat from the triggerer, which imports this module on its event loop: it loads the rest when it runs."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any
 
-from airflow_provider_coze.compat import BaseTrigger, TriggerEvent
+from airflow_provider_coze.compat import TriggerEvent
 from airflow_provider_coze.errors import CozeError
-from airflow_provider_coze.hooks.coze import CozeHook
-from airflow_provider_coze.protocol import flows
-from airflow_provider_coze.protocol.models import Chat
-from airflow_provider_coze.protocol.pacing import CHAT_POLLS
-from airflow_provider_coze.protocol.retry import RetryPolicy
-from airflow_provider_coze.protocol.statuses import WAITING, chat_phase
-from airflow_provider_coze.triggers.events import ChatEvent
-from airflow_provider_coze.triggers.progress import log_chat
+from airflow_provider_coze.triggers.base import DEFAULT_CONN_ID, CozeTrigger
 
 __all__ = ["CozeChatTrigger"]
 
 
-class CozeChatTrigger(BaseTrigger):
+class CozeChatTrigger(CozeTrigger):
     """Poll a chat until it has ended, needs input, or the deadline has passed; then yield one :class:`ChatEvent` payload.
 
     All times are of the wall clock, so a restarted triggerer goes on where the old one was.
@@ -43,7 +36,7 @@ class CozeChatTrigger(BaseTrigger):
         conversation_id: str,
         chat_id: str,
         started_at: float,
-        coze_conn_id: str = CozeHook.default_conn_name,
+        coze_conn_id: str = DEFAULT_CONN_ID,
         bot_id: str = "",
         status: str = "",
         deadline: float | None = None,
@@ -62,7 +55,6 @@ class CozeChatTrigger(BaseTrigger):
         self.not_before = not_before
         self.poll_interval = poll_interval
         self.cancel_on_kill = cancel_on_kill
-        self.hook = CozeHook(coze_conn_id)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments; Airflow stores them in clear text."""
@@ -84,41 +76,22 @@ class CozeChatTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Watch, then report once."""
-        chat, failure = self._chat(self.status), None
-        try:
-            async with self.hook.pooled():
-                while chat_phase(chat.status) in WAITING:
-                    seen = chat.status
-                    chat = await self.hook.aperform(flows.watch_chat(chat, self._watch()))
-                    if chat.status == seen:
-                        break  # the deadline
-                    log_chat(self.log, chat, self.hook.clock() - self.started_at)
-        except CozeError as error:
-            failure = error
-        # Also what fails at once is reported no earlier.
-        await self.hook.asleep(max(0.0, self.not_before - self.hook.clock()))
-        yield TriggerEvent(ChatEvent(chat, self.started_at, failure).to_payload())
+        await self._load()
+        from airflow_provider_coze.triggers.watching import watch_chat
+
+        yield TriggerEvent((await watch_chat(self)).to_payload())
 
     async def on_kill(self) -> None:
         """Cancel the chat, because a user ended the deferred task (called by Airflow 3.3 and later)."""
         if not self.cancel_on_kill:
             self.log.info("Chat %s is left running: cancel_on_kill is off", self.chat_id)
             return
+        await self._load()
+        from airflow_provider_coze.triggers.watching import cancel_chat
+
         try:
-            chat = await self.hook.aperform(flows.cancel_chat(self._chat(), RetryPolicy(attempts=2)))
+            chat = await cancel_chat(self)
         except CozeError as error:
             self.log.warning("Chat %s could not be cancelled and may go on: %s", self.chat_id, error)
         else:
             self.log.info("Chat %s is %s; what it used is billed", chat.id, chat.status)
-
-    def _chat(self, status: str = "") -> Chat:
-        return Chat(id=self.chat_id, conversation_id=self.conversation_id, bot_id=self.bot_id, status=status)
-
-    def _watch(self) -> flows.Watch:
-        return flows.Watch(
-            polls=CHAT_POLLS.below(self.poll_interval),
-            since=self.started_at,
-            until=self.deadline,
-            not_before=self.not_before,
-            clock=self.hook.clock,
-        )

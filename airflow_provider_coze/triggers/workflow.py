@@ -1,23 +1,17 @@
-"""Watch one workflow run from the triggerer."""
+"""Watch one workflow run from the triggerer, which imports this module on its event loop: it loads the rest when it runs."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any
 
-from airflow_provider_coze.compat import BaseTrigger, TriggerEvent
-from airflow_provider_coze.errors import CozeError
-from airflow_provider_coze.hooks.coze import CozeHook
-from airflow_provider_coze.protocol import flows
-from airflow_provider_coze.protocol.models import RunHistory
-from airflow_provider_coze.protocol.pacing import RUN_POLLS
-from airflow_provider_coze.triggers.events import RunEvent
-from airflow_provider_coze.triggers.progress import log_run
+from airflow_provider_coze.compat import TriggerEvent
+from airflow_provider_coze.triggers.base import DEFAULT_CONN_ID, CozeTrigger
 
 __all__ = ["CozeWorkflowTrigger"]
 
 
-class CozeWorkflowTrigger(BaseTrigger):
+class CozeWorkflowTrigger(CozeTrigger):
     """Poll a run until it has ended, asks a question, or the deadline has passed; then yield one :class:`RunEvent` payload.
 
     All times are of the wall clock, so a restarted triggerer goes on where the old one was.
@@ -40,7 +34,7 @@ class CozeWorkflowTrigger(BaseTrigger):
         workflow_id: str,
         execute_id: str,
         started_at: float,
-        coze_conn_id: str = CozeHook.default_conn_name,
+        coze_conn_id: str = DEFAULT_CONN_ID,
         status: str = "",
         debug_url: str | None = None,
         deadline: float | None = None,
@@ -57,7 +51,6 @@ class CozeWorkflowTrigger(BaseTrigger):
         self.deadline = deadline
         self.not_before = not_before
         self.poll_interval = poll_interval
-        self.hook = CozeHook(coze_conn_id)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments; Airflow stores them in clear text."""
@@ -78,23 +71,10 @@ class CozeWorkflowTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Watch, then report once."""
-        history = RunHistory(execute_id=self.execute_id, execute_status=self.status, debug_url=self.debug_url)
-        failure = None
-        try:
-            async with self.hook.pooled():
-                while flows.is_waiting(history):
-                    seen = history.execute_status
-                    history = await self.hook.aperform(
-                        flows.watch_run(history, self._watch(), workflow_id=self.workflow_id)
-                    )
-                    if history.execute_status == seen and flows.is_waiting(history):
-                        break  # the deadline
-                    log_run(self.log, history, self.hook.clock() - self.started_at)
-        except CozeError as error:
-            failure = error
-        # Also what fails at once is reported no earlier.
-        await self.hook.asleep(max(0.0, self.not_before - self.hook.clock()))
-        yield TriggerEvent(RunEvent(history, self.workflow_id, self.started_at, failure).to_payload())
+        await self._load()
+        from airflow_provider_coze.triggers.watching import watch_run
+
+        yield TriggerEvent((await watch_run(self)).to_payload())
 
     async def on_kill(self) -> None:
         """Say that the run goes on (called by Airflow 3.3 and later): Coze has no way to cancel it."""
@@ -103,13 +83,4 @@ class CozeWorkflowTrigger(BaseTrigger):
             self.execute_id,
             self.workflow_id,
             self.debug_url,
-        )
-
-    def _watch(self) -> flows.Watch:
-        return flows.Watch(
-            polls=RUN_POLLS.below(self.poll_interval),
-            since=self.started_at,
-            until=self.deadline,
-            not_before=self.not_before,
-            clock=self.hook.clock,
         )
