@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_coze.emulator.scenarios import Fault
@@ -107,6 +108,18 @@ def _world(emulator: Emulator, given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _set_world(emulator: Emulator, given: Mapping[str, Any]) -> dict[str, Any]:
+    # Seconds only: they stand by themselves, and whoever needs another world makes a world file.
+    known = [setting.name for setting in fields(emulator.world) if setting.name.endswith("_seconds")]
+    _only(given, *known)
+    for name, seconds in given.items():
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
+            raise ValueError(f'"{name}" must be a number of seconds, not negative')
+    for name, seconds in given.items():
+        setattr(emulator.world, name, float(seconds))
+    return {name: getattr(emulator.world, name) for name in known}
+
+
 def _only(given: Mapping[str, Any], *known: str) -> None:
     if unknown := given.keys() - set(known):
         raise ValueError(f"unknown keys {sorted(unknown)}; known: {sorted(known)}")
@@ -124,4 +137,5 @@ _ROUTES: dict[tuple[str, str], _Handler] = {
     ("GET", "/_emulator/ledger"): _ledger,
     ("GET", "/_emulator/stats"): _stats,
     ("GET", "/_emulator/world"): _world,
+    ("POST", "/_emulator/world"): _set_world,
 }

@@ -36,6 +36,7 @@ class Message:
     meta_data: dict[str, str] = field(default_factory=dict)
     in_context: bool = True  # False: of a cancelled turn, which Coze does not keep as context
     listed: bool = True  # in the conversation's message list; function calls and follow-ups never are
+    born_at: float = 0.0  # on the emulator's clock; created_at is what Coze tells of it
 
 
 @dataclass(slots=True)
@@ -53,6 +54,7 @@ class Conversation:
     section_id: str
     messages: list[Message] = field(default_factory=list)
     app_id: str = ""
+    born_at: float = 0.0  # on the emulator's clock; created_at is what Coze tells of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,8 @@ class Store:
         app_id: str = "",
     ) -> Conversation:
         """Create a conversation with an empty first section."""
-        now = int(self.now())
+        born_at = self.now()
+        now = int(born_at)
         conversation = Conversation(
             id=self.new_id(),
             owner=owner,
@@ -142,6 +145,7 @@ class Store:
             connector_id=connector_id,
             section_id=self.new_id(),
             app_id=app_id,
+            born_at=born_at,
         )
         self.conversations[conversation.id] = conversation
         return conversation
@@ -161,7 +165,8 @@ class Store:
         listed: bool = True,
     ) -> Message:
         """Make a message for *conversation* without adding it."""
-        now = int(self.now() if at is None else at)
+        born_at = self.now() if at is None else at
+        now = int(born_at)
         return Message(
             id=self.new_id(),
             conversation_id=conversation.id,
@@ -176,4 +181,5 @@ class Store:
             chat_id=chat_id,
             meta_data=dict(meta_data or {}),
             listed=listed,
+            born_at=born_at,
         )

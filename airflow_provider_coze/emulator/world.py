@@ -65,6 +65,10 @@ class World:
     async_run_seconds: float = 86_400.0
     #: For so long a new run's history still answers 4314. Undocumented whether there is such a delay.
     history_delay_seconds: float = 0.0
+    #: For so long a new conversation is missing from the list of a bot's conversations, and a new message from the list of its
+    #: conversation's messages; by their ids they can be read at once. Undocumented whether there are such delays.
+    conversation_list_delay_seconds: float = 0.0
+    message_list_delay_seconds: float = 0.0
     #: Outputs longer than this are trimmed in the history. Source: docs.coze.cn/developer_guides/workflow_history (1 MB).
     trim_output_bytes: int = 1_000_000
     #: Old documents call the run endpoint /v3/workflows/run; on Coze itself that path does not exist.

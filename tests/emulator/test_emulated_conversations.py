@@ -36,6 +36,29 @@ def test_only_conversations_made_for_a_bot_are_listed_newest_first(coze: Coze) -
     assert ([c["name"] for c in rest["conversations"]], rest["has_more"]) == (["a"], False)
 
 
+def test_a_new_conversation_can_be_missing_from_the_list_for_a_while_and_be_read_by_its_id(coze: Coze) -> None:
+    coze.emulator.world.conversation_list_delay_seconds = 2.5
+    made = coze.data("POST", "/v1/conversation/create", {"bot_id": ECHO})
+    assert coze.data("GET", "/v1/conversation/retrieve", query={"conversation_id": made["id"]})["id"] == made["id"]
+    coze.emulator.advance(2.4)
+    assert coze.data("GET", "/v1/conversations", query={"bot_id": ECHO})["conversations"] == []
+    coze.emulator.advance(0.1)
+    assert coze.data("GET", "/v1/conversations", query={"bot_id": ECHO})["conversations"] == [made]
+
+
+def test_new_messages_can_be_missing_from_the_list_for_a_while_each_from_its_own_birth(coze: Coze) -> None:
+    coze.emulator.world.message_list_delay_seconds = 2.5
+    chat = coze.chat(SLEEPER, "sleep 1: dear")
+    where = chat["conversation_id"]
+    assert _listed(coze, where) == []
+    coze.emulator.advance(1)
+    assert coze.answer(chat) == "dear"  # the chat's own list has no such delay
+    coze.emulator.advance(1.5)
+    assert _listed(coze, where) == ["sleep 1: dear"]
+    coze.emulator.advance(1)
+    assert _listed(coze, where) == ["dear", "sleep 1: dear"]
+
+
 def test_page_numbers_and_sizes_have_bounds(coze: Coze) -> None:
     for query in ({"page_size": "51"}, {"page_size": "0"}, {"page_num": "x"}, {"sort_order": "up"}):
         assert coze.code("GET", "/v1/conversations", query={"bot_id": ECHO, **query}) == 4000

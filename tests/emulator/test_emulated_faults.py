@@ -227,6 +227,15 @@ def test_the_world_can_be_looked_at(coze: Coze) -> None:
     assert len(world["bots"]) == 6  # type: ignore[arg-type]
 
 
+def test_the_seconds_of_the_world_can_be_changed(coze: Coze) -> None:
+    status, seconds = _control(coze, "POST", "world", {"history_delay_seconds": 1, "message_list_delay_seconds": 0.5})
+    assert (status, seconds["history_delay_seconds"], seconds["message_list_delay_seconds"]) == (200, 1.0, 0.5)
+    assert coze.emulator.world.history_delay_seconds == 1.0
+    for wrong in ({"plan": "team"}, {"history_delay_seconds": -1}, {"history_delay_seconds": "1"}):
+        assert _control(coze, "POST", "world", {"sync_run_seconds": 7, **wrong})[0] == 400
+    assert coze.emulator.world.sync_run_seconds == 600.0
+
+
 def test_an_unknown_control_path_names_the_known_ones(coze: Coze) -> None:
     status, body = _control(coze, "GET", "nothing")
     assert status == 404

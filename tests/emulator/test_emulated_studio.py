@@ -50,6 +50,17 @@ def test_the_messages_are_under_another_key_and_include_the_question(coze: Coze)
     assert {message["chat_id"] for message in body["Messages"]} == {chat["id"]}
 
 
+def test_lists_can_be_late_there_too(coze: Coze) -> None:
+    coze.emulator.world.conversation_list_delay_seconds = coze.emulator.world.message_list_delay_seconds = 3
+    made = coze.data("POST", "/v1/conversation/create", {"bot_id": ECHO})
+    where = {"conversation_id": made["id"]}
+    coze.data("POST", "/v3/chat", chat_body(ECHO, "x", stream=False), where)
+    for late, seen in ((True, 0), (False, 1)):
+        assert len(coze.data("GET", "/v1/conversations", query={"bot_id": ECHO})["conversations"]) == seen
+        assert bool(coze.data("POST", "/v1/conversation/message/list", {}, where)) is not late
+        coze.emulator.advance(3)
+
+
 def test_cancelling_writes_a_word_and_stops_nothing(coze: Coze) -> None:
     chat = _chat(coze, SLEEPER, "sleep 5: x")
     body = coze.body("POST", "/v3/chat/cancel", ids(chat))

@@ -62,13 +62,15 @@ def listing(call: Call) -> Reply:
 
 
 def listable(call: Call) -> list[Conversation]:
-    """Return what a listing may show: created by this caller, for this bot, through this channel."""
+    """Return what a listing may show: created by this caller, for this bot, through this channel, and not just now."""
+    visible_until = call.store.now() - call.world.conversation_list_delay_seconds
     found = [
         conversation
         for conversation in call.store.conversations.values()
         if conversation.owner == call.owner
         and conversation.bot_id == call.query["bot_id"]
         and conversation.connector_id == (call.query.get("connector_id") or "1024")
+        and conversation.born_at <= visible_until
     ]
     order = (call.query.get("sort_order") or "DESC").upper()
     if order not in ("ASC", "DESC"):
@@ -122,7 +124,8 @@ def list_messages(call: Call, write: Callable[[Call, list[Message], bool], Reply
     order = body.get("order") or "desc"
     if order not in ("asc", "desc"):
         raise Refusal(4000, f"Request parameter error (emulator: order={order!r} is neither asc nor desc)")
-    shown = [message for message in conversation.messages if message.listed]
+    visible_until = call.store.now() - call.world.message_list_delay_seconds
+    shown = [message for message in conversation.messages if message.listed and message.born_at <= visible_until]
     if body.get("chat_id"):
         shown = [message for message in shown if message.chat_id == body["chat_id"]]
     if order == "desc":
