@@ -28,16 +28,18 @@ _CHUNK_BYTES = 64 * 1024
 #: Requests in flight to one site from one process. A read takes some 0.1 s, so 100 carry the 1,000 triggers that a triggerer
 #: holds by default, each asking once a second.
 _MAX_CONNECTIONS = 100
-#: How long a session outlives its last user, so that triggers which follow each other shake hands once. aiohttp itself keeps an
-#: idle connection for 15 s.
-_LINGER_SECONDS = 15.0
+#: How long a connection that nobody uses stays open; aiohttp's own default, and stated because of the next number.
+_KEEP_ALIVE_SECONDS = 15.0
+#: How long a session outlives its last user, so that triggers which follow each other share one even after a lull. It costs no
+#: sockets: those close with the keep-alive.
+_LINGER_SECONDS = 600.0
 
 
 class AioTransport:
     """A share of the event loop's session for one connection; use it as an async context manager.
 
     While one chat or run of a site is being waited for, all others of that site use the same connections; so does one that
-    comes within some seconds of the last. Nothing stays open when a loop ends.
+    comes within some minutes of the last. Nothing stays open when a loop ends.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -154,16 +156,15 @@ class _Pool:
     """One session, and how many are using it."""
 
     session: aiohttp.ClientSession
-    loop: asyncio.AbstractEventLoop
-    key: _Key
     users: int = 0
+    idle_since: float = 0.0  # of the loop's clock; means nothing while there are users
 
 
 #: Keyed by the running loop: ``dag.test()`` runs every trigger in a loop of its own, and a session dies with its loop.
 _POOLS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Key, _Pool]] = weakref.WeakKeyDictionary()
 
 
-#: Keeps the closing tasks alive until they are done; a loop holds its tasks only weakly.
+#: Keeps the tasks that close sessions alive until they are done; a loop holds its tasks only weakly.
 _CLOSING: set[asyncio.Task[None]] = set()
 
 
@@ -173,12 +174,17 @@ def _enter_pool(settings: Settings, origin: str) -> _Pool:
     key: _Key = (origin, settings.verify)
     pool = pools.get(key)
     if pool is None:
-        connector = aiohttp.TCPConnector(limit=_MAX_CONNECTIONS, ssl=wire.tls_context(settings.verify))
+        connector = aiohttp.TCPConnector(
+            limit=_MAX_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE_SECONDS, ssl=wire.tls_context(settings.verify)
+        )
         # Tokens go with each request and never into the session; cookies of one task must not reach another.
         session = aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers={"User-Agent": wire.USER_AGENT}
         )
-        pool = pools[key] = _Pool(session, loop, key)
+        pool = pools[key] = _Pool(session)
+        task = loop.create_task(_close_when_idle(pools, key), name="close-coze-connections")
+        _CLOSING.add(task)
+        task.add_done_callback(_CLOSING.discard)
         log.info("Opened a connection pool to %s", origin)
     pool.users += 1
     return pool
@@ -186,21 +192,21 @@ def _enter_pool(settings: Settings, origin: str) -> _Pool:
 
 async def _leave_pool(pool: _Pool) -> None:
     pool.users -= 1
-    if pool.users == 0:
-        task = pool.loop.create_task(_close_when_idle(pool), name="close-coze-connections")
-        _CLOSING.add(task)
-        task.add_done_callback(_CLOSING.discard)
-        # One turn of the loop, so that the task has begun: only then does cancelling it close the session.
-        await asyncio.sleep(0)
+    pool.idle_since = asyncio.get_running_loop().time()
+    # One turn of the loop, so that the closing task has begun: only then does cancelling it close the session.
+    await asyncio.sleep(0)
 
 
-async def _close_when_idle(pool: _Pool) -> None:
-    """Close the session when nobody has come for a while, or when the loop ends: asyncio.run cancels and awaits its tasks."""
+async def _close_when_idle(pools: dict[_Key, _Pool], key: _Key) -> None:
+    """Close a session when nobody has come for a while, or when the loop ends: asyncio.run cancels and awaits its tasks."""
+    pool, clock = pools[key], asyncio.get_running_loop().time
     try:
-        await asyncio.sleep(_LINGER_SECONDS)
+        rest = _LINGER_SECONDS
+        while rest > 0:
+            await asyncio.sleep(rest)
+            rest = _LINGER_SECONDS if pool.users else pool.idle_since + _LINGER_SECONDS - clock()
     finally:
-        if pool.users == 0 and _POOLS.get(pool.loop, {}).get(pool.key) is pool:
-            # Out of the table first: whoever comes while it closes must not get it.
-            del _POOLS[pool.loop][pool.key]
-            await pool.session.close()
-            log.info("Closed the connection pool to %s", pool.key[0])
+        # Out of the table first: whoever comes while it closes must not get it.
+        del pools[key]
+        await pool.session.close()
+        log.info("Closed the connection pool to %s", key[0])

@@ -85,6 +85,7 @@ class Loopback:
         self._tls = tls
         self._stopped = threading.Event()
         self._lock = threading.Lock()
+        self._gone = threading.Condition(self._lock)
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self.received: list[Received] = []
@@ -117,6 +118,15 @@ class Loopback:
             for sock in self._open:
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
+
+    def wait_until_all_have_gone(self) -> None:
+        """Return when every client has closed its connection.
+
+        :raises TimeoutError: one stays.
+        """
+        with self._gone:
+            if not self._gone.wait_for(lambda: not self._open, timeout=5):
+                raise TimeoutError(f"{len(self._open)} connections are still open")
 
     def _accept(self) -> None:
         while not self._stopped.is_set():
@@ -157,6 +167,7 @@ class Loopback:
         finally:
             with self._lock:
                 self._open.discard(sock)
+                self._gone.notify_all()
             sock.close()
 
     def _wrapped(self, sock: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:

@@ -117,9 +117,30 @@ async def test_the_while_does_not_end_a_session_that_is_used_again(
     with Loopback() as server:
         await asent(settings(server.url), READ)
         async with AioTransport(settings(server.url)) as transport:
-            await asyncio.gather(*aio._CLOSING)
+            await asyncio.sleep(0.03)
             assert (await transport.send(READ)).status == 200
     assert len(sessions) == 1
+
+
+async def test_a_lull_closes_the_connections_and_keeps_the_session(
+    sessions: list[aiohttp.ClientSession], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aio, "_KEEP_ALIVE_SECONDS", 0.01)
+    with Loopback() as server:
+        await asent(settings(server.url), READ)
+        await asyncio.to_thread(server.wait_until_all_have_gone)
+        assert not sessions[0].closed
+        await asent(settings(server.url), READ)
+        assert server.connections == 2
+    assert len(sessions) == 1
+
+
+async def test_as_many_waits_as_follow_each_other_leave_one_task_behind() -> None:
+    with Loopback() as server:
+        for _ in range(5):
+            await asent(settings(server.url), READ)
+        names = [task.get_name() for task in asyncio.all_tasks()]
+    assert names.count("close-coze-connections") == 1
 
 
 @pytest.mark.parametrize(
