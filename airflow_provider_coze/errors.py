@@ -2,6 +2,7 @@
 
 CozeError
   CozeConnectionConfigError   the Airflow connection is wrong: fix the field it names
+    CozeConnectionUnreadableError  Airflow could not hand it out: it is missing, or what keeps it is in trouble
   CozeInputError              an operator's argument is wrong: nothing was sent
   CozeTransportError          no answer from Coze; .never_sent says whether Coze can have acted
   CozeProtocolError           an answer that cannot be understood
@@ -110,6 +111,10 @@ class CozeError(Exception):
 
 class CozeConnectionConfigError(CozeError, ValueError):
     """A field of the Airflow connection is wrong. The message names the field and what is allowed, never the value of a secret."""
+
+
+class CozeConnectionUnreadableError(CozeConnectionConfigError):
+    """Airflow handed no connection out. A secrets backend that is down looks like a connection that does not exist."""
 
 
 class CozeInputError(CozeError, ValueError):
@@ -243,6 +248,7 @@ def _by_name() -> dict[str, type[CozeError]]:
     pending: list[type[CozeError]] = [CozeError]
     while pending:
         kind = pending.pop()
-        found[kind.__name__] = kind
+        # What is derived elsewhere under the same name, to be more than an error of ours, does not replace the class itself.
+        found.setdefault(kind.__name__, kind)
         pending.extend(kind.__subclasses__())
     return found

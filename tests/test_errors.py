@@ -34,7 +34,8 @@ OWN_FACTS = {
 
 def _tree(kind: type[CozeError], depth: int = 0) -> Iterator[tuple[int, str]]:
     yield depth, kind.__name__
-    for child in sorted(kind.__subclasses__(), key=_order_in_file):
+    own = [child for child in kind.__subclasses__() if child.__module__ == errors.__name__]
+    for child in sorted(own, key=_order_in_file):
         yield from _tree(child, depth + 1)
 
 
@@ -59,6 +60,13 @@ def test_an_error_crosses_a_deferral_with_its_kind_its_words_and_every_fact(kind
     assert type(back) is type(sent)
     assert str(back) == "Coze said no. A retry asks again."
     assert back.facts() == facts
+
+
+def test_a_class_derived_elsewhere_under_the_same_name_crosses_as_the_class_itself() -> None:
+    double = type("CozePlanError", (errors.CozePlanError,), {})
+    back = CozeError.from_payload(double("no", code=6003).to_payload())
+    assert type(back) is errors.CozePlanError
+    assert back.facts() == {"code": 6003}
 
 
 def test_what_is_not_known_is_none_and_is_not_among_the_facts() -> None:

@@ -1,8 +1,9 @@
-"""Coze code → what it means, which error it becomes, what it proves, and what to do. A table; no functions.
+"""Coze code → what it means, which error it becomes, what it proves, what a retry can bring, and what to do. A table; no functions.
 
 Sources: the official table at www.coze.cn/open/docs/developer_guides/coze_error_codes, unless a row names another. Columns:
 
 - ``again``: what asking again can bring. SOON: after a short, growing wait. SLOWLY: the same, starting at 30 s. NO: nothing.
+- ``later``: what Airflow's retry of the task can bring, minutes or hours later, and ``why``. ``protocol.policy`` reads it.
 - ``started``: what the code proves when it answers a billed request. False: refused before anything ran. None: not proven either way.
 - ``advice``: the sentence for the person on call.
 """
@@ -14,15 +15,46 @@ from dataclasses import dataclass
 
 from airflow_provider_coze import errors as e
 
-__all__ = ["BY_CODE", "BY_STATUS", "EXPIRED_TOKEN_CODES", "NOT_VISIBLE_YET", "Again", "Meaning"]
+__all__ = [
+    "BY_CODE",
+    "BY_STATUS",
+    "EXPIRED_TOKEN_CODES",
+    "FAILED",
+    "NOT_VISIBLE_YET",
+    "REDIRECT",
+    "UNKNOWN",
+    "USUAL",
+    "Again",
+    "Fate",
+    "Later",
+    "Meaning",
+]
 
 
 class Again(enum.Enum):
-    """What asking again can bring."""
+    """What asking again can bring, within one call."""
 
     SOON = "soon"
     SLOWLY = "slowly"
     NO = "no"
+
+
+class Later(enum.Enum):
+    """What a retry of the whole task can bring, and after how long."""
+
+    RETRY = "retry"  # after the task's own retry_delay
+    WAIT_MINUTE = "wait a minute"
+    WAIT_MINUTES = "wait some minutes"
+    TOMORROW = "tomorrow"
+    NEVER = "never"  # somebody has to change something first
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of a task that failed."""
+
+    later: Later
+    why: str  # a sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +64,43 @@ class Meaning:
     meaning: str
     error: type[e.CozeAPIError]
     again: Again
+    fate: Fate
     started: bool | None
     advice: str
 
 
+#: The fate of a refusal, by its class; rows whose fate is another one say so.
+USUAL: dict[type[e.CozeError], Fate] = {
+    e.CozeAPIError: Fate(Later.RETRY, "What it means is not known, so it may pass."),
+    e.CozeAuthError: Fate(Later.NEVER, "Only another token, or another Host, changes it."),
+    e.CozePermissionError: Fate(Later.NEVER, "Somebody has to give the token what it lacks."),
+    e.CozeNotFoundError: Fate(Later.NEVER, "It has to exist, to be published and to be named correctly first."),
+    e.CozeRejectedError: Fate(Later.NEVER, "The same request is refused again until somebody changes something."),
+    e.CozePlanError: Fate(Later.NEVER, "Only another plan or another mode changes it."),
+    e.CozeQuotaError: Fate(Later.NEVER, "Only a payment changes it."),
+    e.CozeRateLimitedError: Fate(Later.RETRY, "Requests get through again as soon as there are fewer."),
+    e.CozeUnavailableError: Fate(Later.RETRY, "Trouble of a server mostly passes."),
+    e.CozeConversationBusyError: Fate(Later.RETRY, "The chat in progress ends, and its conversation is free again."),
+    e.CozeAlreadyEndedError: Fate(Later.RETRY, "It has ended, so the next try finds how."),
+    e.CozeRiskControlError: Fate(
+        Later.WAIT_MINUTES, "Coze's risk control lets requests pass again after some minutes."
+    ),
+}
+
+#: Whether a workflow is done in time depends on how fast its models are at the moment.
+_NEXT_IN_TIME = Fate(Later.RETRY, "Another run may be in time.")
+
+
 def _row(
-    meaning: str, error: type[e.CozeAPIError], advice: str, again: Again = Again.NO, *, started: bool | None = None
+    meaning: str,
+    error: type[e.CozeAPIError],
+    advice: str,
+    again: Again = Again.NO,
+    *,
+    fate: Fate | None = None,
+    started: bool | None = None,
 ) -> Meaning:
-    return Meaning(meaning, error, again, started, advice)
+    return Meaning(meaning, error, again, fate or USUAL[error], started, advice)
 
 
 _WHICH_SITE = (
@@ -95,16 +156,11 @@ BY_CODE: dict[int, Meaning] = {
         started=False,
     ),
     4008: _row(
-        "the bot's daily usage limit is reached",
-        e.CozeQuotaError,
+        "the bot's daily usage limit is reached", e.CozeQuotaError,
         "It is lifted on the next day; until then retries are refused too.",
+        fate=Fate(Later.TOMORROW, "The limit is lifted on the next day."),
     ),
-    4009: _row(
-        "Coze is at capacity",
-        e.CozeUnavailableError,
-        "Try again later.",
-        Again.SOON,
-    ),
+    4009: _row("Coze is at capacity", e.CozeUnavailableError, "Try again later.", Again.SOON),
     4010: _row(
         "the prompt exceeds the model's context",
         e.CozeRejectedError,
@@ -142,6 +198,7 @@ BY_CODE: dict[int, Meaning] = {
         e.CozeRateLimitedError,
         "Wait a minute; let fewer tasks start at once (an Airflow pool bounds them over all workers), or buy more.",
         Again.SOON,
+        fate=Fate(Later.WAIT_MINUTE, "What was purchased is a number of requests per minute."),
     ),
     4021: _row("the workflow is not configured", e.CozeRejectedError, "Configure and publish the bot's workflow in Coze."),
     4022: _row("the model service is in arrears", e.CozeQuotaError, "Settle the bill of the model service."),
@@ -198,10 +255,17 @@ BY_CODE: dict[int, Meaning] = {
         "Pass a conversation_id, or CONVERSATION_NAME in parameters.",
     ),
     720702222: _row(
-        "Coze is experiencing server issues", e.CozeUnavailableError, "Try again in some minutes.", Again.SLOWLY
+        "Coze is experiencing server issues",
+        e.CozeUnavailableError,
+        "Try again in some minutes.",
+        Again.SLOWLY,
+        fate=Fate(Later.WAIT_MINUTES, "Trouble of this kind lasts for minutes."),
     ),
     # Coze Studio, github.com/coze-dev/coze-studio backend/types/errno/{conversation,workflow}.go
-    6023: _row("the workflow timed out", e.CozeRejectedError, "Raise the workflow's time limit, or do less in one run."),
+    6023: _row(
+        "the workflow timed out", e.CozeRejectedError, "Raise the workflow's time limit, or do less in one run.",
+        fate=_NEXT_IN_TIME,
+    ),
     6031: _row("the workflow is not published", e.CozeNotFoundError, "Publish the workflow.", started=False),
     6039: _row(
         "the workflow asks a question, which a synchronous run cannot answer",
@@ -227,9 +291,16 @@ BY_CODE: dict[int, Meaning] = {
         e.CozeRejectedError,
         "Run it in another mode.",
     ),
-    720702085: _row("the workflow timed out", e.CozeRejectedError, "Raise its time limit, or do less in one run."),
-    777777776: _row("a node of the workflow timed out", e.CozeRejectedError, "Look at the node in Coze."),
-    777777777: _row("the run was cancelled by a user", e.CozeRejectedError, "Start it again if that was a mistake."),
+    720702085: _row(
+        "the workflow timed out", e.CozeRejectedError, "Raise its time limit, or do less in one run.", fate=_NEXT_IN_TIME
+    ),
+    777777776: _row(
+        "a node of the workflow timed out", e.CozeRejectedError, "Look at the node in Coze.", fate=_NEXT_IN_TIME
+    ),
+    777777777: _row(
+        "the run was cancelled by a user", e.CozeRejectedError, "Start it again if that was a mistake.",
+        fate=Fate(Later.RETRY, "Another run is not cancelled by that."),
+    ),
 }  # fmt: skip
 
 #: For answers without a code of their own (gateways, proxies, Coze Studio, which repeats the status as the code).
@@ -246,8 +317,23 @@ BY_STATUS: dict[int, Meaning] = {
     ),
     408: _row("the server gave up waiting", e.CozeUnavailableError, "Try again later.", Again.SOON),
     413: _row("the request is too large", e.CozeRejectedError, "Send less: 20 MB to workflows, 15 MB elsewhere.", started=False),
-    429: _row("too many requests", e.CozeRateLimitedError, BY_CODE[4013].advice, Again.SOON),
+    # What is rate-limited has not begun: our reading of RFC 6585, 4. `envelope` says it of every code that comes with a 429.
+    429: _row("too many requests", e.CozeRateLimitedError, BY_CODE[4013].advice, Again.SOON, started=False),
 }  # fmt: skip
+
+#: What is left: 5xx, codes and statuses that no row has, and redirects.
+FAILED = _row(
+    "the server failed", e.CozeUnavailableError, "Try again later; a proxy or gateway may be in between.", Again.SOON
+)
+UNKNOWN = _row("a code this version does not know", e.CozeAPIError, "Look it up by its logid or debug_url in Coze.")
+#: The API does not redirect, and no transport follows: whoever redirects is another server, or the wrong address.
+REDIRECT = _row(
+    "the server redirects",
+    e.CozeAPIError,
+    "Set the connection's Host to the API's own address; a redirect is not followed, because it would take the token along.",
+    fate=Fate(Later.NEVER, "Whoever redirects is not the API, so the address has to change."),
+    started=False,
+)
 
 #: The token was good once: with OAuth a new one is fetched, once. HTTP 401 counts as well.
 EXPIRED_TOKEN_CODES = frozenset({4100, 700012006})

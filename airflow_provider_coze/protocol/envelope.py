@@ -9,42 +9,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from airflow_provider_coze.errors import CozeAPIError, CozePermissionError, CozeProtocolError, CozeUnavailableError
+from airflow_provider_coze.errors import CozeAPIError, CozePermissionError, CozeProtocolError
 from airflow_provider_coze.protocol import codes
 from airflow_provider_coze.protocol.messages import Call, Replay, Response
 
-__all__ = ["is_expired_token", "meaning_of", "open_envelope"]
+__all__ = ["TOO_MANY_REQUESTS", "is_expired_token", "meaning_of", "open_envelope"]
 
 #: Enough of an HTML page or of a model's complaint to recognise it; a log is not the place for the rest.
 _MAX_QUOTED = 500
 #: Stands for a code that is no number: not success, and in no table.
 _IN_WORDS = -1
 
-_FAILED = codes.Meaning(
-    "the server failed",
-    CozeUnavailableError,
-    codes.Again.SOON,
-    None,
-    "Try again later; a proxy or gateway may be in between.",
-)
-_UNKNOWN = codes.Meaning(
-    "a code this version does not know",
-    CozeAPIError,
-    codes.Again.NO,
-    None,
-    "Look it up by its logid or debug_url in Coze.",
-)
-#: The API does not redirect, and no transport follows: whoever redirects is another server, or the wrong address.
-_REDIRECT = codes.Meaning(
-    "the server redirects",
-    CozeAPIError,
-    codes.Again.NO,
-    False,
-    "Set the connection's Host to the API's own address; a redirect is not followed, because it would take the token along.",
-)
+#: RFC 6585, 4: the sender is over its rate. We read it as "not begun", whatever the code beside it says.
+TOO_MANY_REQUESTS = 429
 
 
 def open_envelope(response: Response, call: Call[Any]) -> Mapping[str, Any]:
@@ -61,7 +42,7 @@ def open_envelope(response: Response, call: Call[Any]) -> Mapping[str, Any]:
         raise CozeProtocolError(
             f"{_where(response, call)} was answered with HTTP {response.status}, but not with a JSON object: "
             f"{_text(response.body)!r}. Check that the connection's Host is the API's address and not a web page's."
-            f"{_consequence(call, _UNKNOWN, None)}",
+            f"{_consequence(call, codes.UNKNOWN, None)}",
             status=response.status,
             origin=response.origin or None,
             logid=_logid(response, body),
@@ -110,7 +91,15 @@ def _refusal(response: Response, call: Call[Any], body: Mapping[str, Any], code:
 
 
 def meaning_of(code: int, status: int) -> codes.Meaning:
-    """Look the answer up: code first, HTTP status second. Coze Studio repeats the status as the code."""
+    """Look the answer up: code first, HTTP status second. Coze Studio repeats the status as the code.
+
+    Beside any code, HTTP 429 says that the request was turned away before anything ran.
+    """
+    known = _meaning(code, status)
+    return replace(known, started=False) if status == TOO_MANY_REQUESTS else known
+
+
+def _meaning(code: int, status: int) -> codes.Meaning:
     known = codes.BY_CODE.get(code)
     if known:
         return known
@@ -118,8 +107,8 @@ def meaning_of(code: int, status: int) -> codes.Meaning:
     if known:
         return known
     if code in (0, status) and 300 <= status < 400:
-        return _REDIRECT
-    return _FAILED if status >= 500 else _UNKNOWN
+        return codes.REDIRECT
+    return codes.FAILED if status >= 500 else codes.UNKNOWN
 
 
 def _consequence(call: Call[Any], meaning: codes.Meaning, debug_url: object) -> str:

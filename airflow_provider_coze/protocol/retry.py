@@ -1,7 +1,8 @@
 """Decide whether a request is made again, and after how long. Arithmetic only: nothing here sleeps.
 
 Two questions: can the failure pass by itself, and could Coze have acted already? A billed request is repeated only when
-it provably never left (Coze has no idempotency key: every repeated POST is billed again).
+it provably never left, or was turned away with HTTP 429 before anything ran (Coze has no idempotency key: every repeated
+POST is billed again).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from tenacity import RetryCallState, wait_random_exponential
 
 from airflow_provider_coze.errors import CozeAPIError, CozeError, CozeTransportError
 from airflow_provider_coze.protocol import codes
-from airflow_provider_coze.protocol.envelope import meaning_of
+from airflow_provider_coze.protocol.envelope import TOO_MANY_REQUESTS, meaning_of
 from airflow_provider_coze.protocol.messages import Replay
 
 __all__ = ["RetryPolicy"]
@@ -56,6 +57,11 @@ class RetryPolicy:
 def _again(error: CozeError, replay: Replay) -> codes.Again:
     if isinstance(error, CozeTransportError):
         return codes.Again.SOON if error.never_sent or replay is Replay.ALWAYS else codes.Again.NO
-    if isinstance(error, CozeAPIError) and replay is Replay.ALWAYS:
+    if isinstance(error, CozeAPIError) and (replay is Replay.ALWAYS or _turned_away(error)):
         return meaning_of(error.code or 0, error.status or 0).again
     return codes.Again.NO
+
+
+def _turned_away(error: CozeAPIError) -> bool:
+    """Tell whether the answer proves that nothing ran. No code does it well enough to spend money on: only HTTP 429 (RFC 6585, 4)."""
+    return error.status == TOO_MANY_REQUESTS and error.debug_url is None  # only a run that exists has a debug_url

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -93,6 +94,13 @@ PAIRS = {4000: (400,), 4100: (401,), 4101: (403,), 4200: (404,), 4013: (429,)}
 SOON = {4009, 4013, 4020, 5000, 103100001, 103200002, 720701013}
 SLOWLY = {720702222}
 
+#: What Airflow's retry of a task can bring where it is not "never".
+LATER = dict.fromkeys([4009, 4013, 4016, 4104, 4315, 5000], "retry")
+LATER |= dict.fromkeys([103100001, 103200002, 103200005, 720701013], "retry")
+LATER |= dict.fromkeys([6023, 720702085, 777777776, 777777777], "retry")
+LATER |= {4008: "tomorrow", 4020: "wait a minute", 4102: "wait some minutes", 720702222: "wait some minutes"}
+LATER_BY_STATUS = {408: "retry", 429: "retry"}
+
 #: Answers to a start which prove that nothing was started.
 PROVE_NOTHING_STARTED = {4000, 4001, 4002, 4003, 4004, 4005, 4006, 4007, 4015, 4016, 4100, 4101, 4200, 6003, 700012006}
 PROVE_NOTHING_STARTED |= {6031, 103000000, 103000001, 103000002, 103100002, 720702004, 720702011}  # Studio's
@@ -153,8 +161,41 @@ def test_asking_again_is_for_what_can_pass(code: int) -> None:
 
 
 @pytest.mark.parametrize("code", KINDS)
+def test_a_task_is_retried_only_for_what_can_be_another_answer_later(code: int) -> None:
+    assert codes.BY_CODE[code].fate.later.value == LATER.get(code, "never")
+
+
+@pytest.mark.parametrize("status", codes.BY_STATUS)
+def test_a_status_without_a_code_is_retried_only_when_it_can_be_another_later(status: int) -> None:
+    assert codes.BY_STATUS[status].fate.later.value == LATER_BY_STATUS.get(status, "never")
+
+
+def test_what_no_row_has_is_retried_except_a_redirect() -> None:
+    assert codes.FAILED.fate.later is codes.Later.RETRY
+    assert codes.UNKNOWN.fate.later is codes.Later.RETRY
+    assert codes.REDIRECT.fate.later is codes.Later.NEVER
+
+
+def test_what_is_asked_again_within_a_call_is_retried_by_airflow_as_well() -> None:
+    rows = [*codes.BY_CODE.values(), *codes.BY_STATUS.values(), codes.FAILED, codes.UNKNOWN, codes.REDIRECT]
+    passing = [row for row in rows if row.again is not codes.Again.NO]
+    assert passing
+    assert [row for row in passing if row.fate.later is codes.Later.NEVER] == []
+
+
+@pytest.mark.parametrize("code", KINDS)
 def test_a_code_proves_that_nothing_was_started_only_where_that_is_sure(code: int) -> None:
     assert meaning_of(code, 200).started is (False if code in PROVE_NOTHING_STARTED else None)
+
+
+@pytest.mark.parametrize("code", [*KINDS, 0, 429, 987654])
+def test_http_429_proves_it_of_every_code_and_changes_nothing_else(code: int) -> None:
+    turned_away = meaning_of(code, 429)
+    assert turned_away.started is False
+    if code in KINDS:
+        assert turned_away == replace(codes.BY_CODE[code], started=False)
+    else:
+        assert turned_away == codes.BY_STATUS[429]
 
 
 @pytest.mark.parametrize("code", KINDS)
@@ -163,6 +204,7 @@ def test_every_code_has_a_meaning_and_a_sentence_of_advice(code: int) -> None:
     assert row.meaning
     assert row.meaning[-1] != "."
     assert row.advice[-1] == "."
+    assert row.fate.why[-1] == "."
 
 
 def test_a_token_is_replaced_after_these_codes_only() -> None:

@@ -255,6 +255,13 @@ def test_a_refused_start_says_whether_something_is_billed(body: dict[str, Any], 
     assert says in str(refused(answer(body), START))
 
 
+@pytest.mark.parametrize("code", [0, 4013, 4009, 5000, 987654])
+def test_a_start_turned_away_with_http_429_has_started_nothing_whatever_its_code(code: int) -> None:
+    assert "Nothing was started, so nothing is billed" in str(refused(answer({"code": code}, 429), START))
+    if code:
+        assert "is not known" in str(refused(answer({"code": code}), START))
+
+
 @pytest.mark.parametrize("code", [4016, 5000, 987654])
 def test_a_refused_read_has_nothing_to_say_about_bills(code: int) -> None:
     assert "billed" not in str(refused(answer({"code": code, "debug_url": DEBUG_URL})))

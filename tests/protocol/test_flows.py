@@ -102,11 +102,11 @@ def test_a_read_is_repeated_up_to_its_attempts_and_then_the_last_error_is_raised
     [
         LOST,
         answer("<html>", 502),
-        answer({"code": 4013}, 429, retry_after="1"),
+        answer({"code": 4013}, retry_after="1"),
         answer({"code": 720702222}),
         answer("", 200),
     ],
-    ids=["lost", "502", "429", "720702222", "empty"],
+    ids=["lost", "502", "4013", "720702222", "empty"],
 )
 def test_a_billed_call_that_may_have_arrived_is_made_once(failure: Step) -> None:
     error = failing(flows.call(START, RETRY), [failure])
@@ -117,6 +117,14 @@ def test_a_billed_call_that_never_left_is_made_again() -> None:
     run, asked = driven(flows.call(START, RETRY), [NEVER_SENT, NEVER_SENT, sample("workflow_run", "async")])
     assert run.execute_id == "7513000000000000002"
     assert sends(asked) == ["POST /v1/workflow/run"] * 3
+
+
+def test_a_billed_call_that_http_429_turned_away_is_made_again_after_the_wait_that_was_asked_for() -> None:
+    limited = sample("errors", "429_retry_after_7")
+    run, asked = driven(flows.call(START, RETRY), [limited, limited, sample("workflow_run", "async")])
+    assert run.execute_id == "7513000000000000002"
+    assert sends(asked) == ["POST /v1/workflow/run"] * 3
+    assert sleeps(asked) == [7.0, 7.0]
 
 
 def test_waits_add_up_to_the_budget_of_the_call() -> None:

@@ -67,11 +67,12 @@ def test_all_waits_of_a_request_together_stay_within_its_budget_and_its_attempts
     assert waited <= policy.budget_seconds
 
 
+#: Answers after which something may be running on Coze: all but a 429.
 api_errors = st.builds(
     lambda kind, **facts: kind("no", **{k: v for k, v in facts.items() if v is not None}),
     st.sampled_from([CozeAPIError, *CozeAPIError.__subclasses__()]),
     code=st.none() | st.sampled_from([4009, 4013, 4020, 5000, 720702222, 1]),
-    status=st.sampled_from([200, 408, 429, 500, 502, 503]),
+    status=st.sampled_from([200, 408, 500, 502, 503]),
     retry_after=st.none() | st.floats(0, 100),
 )
 
@@ -86,6 +87,31 @@ def test_a_billed_request_is_never_sent_again_once_it_may_have_arrived(
 @pytest.mark.parametrize("replay", [READ, BILLED])
 def test_what_provably_never_left_is_sent_again_even_if_it_is_billed(replay: Replay) -> None:
     assert RetryPolicy().next_wait(NEVER_SENT, 1, replay) is not None
+
+
+@pytest.mark.parametrize("replay", [READ, BILLED])
+@pytest.mark.parametrize("code", [None, 4009, 4013, 4020, 5000, 987654])
+def test_what_http_429_turned_away_is_sent_again_even_if_it_is_billed(replay: Replay, code: int | None) -> None:
+    limited = CozeAPIError("no", status=429, **({} if code is None else {"code": code}))
+    assert RetryPolicy().next_wait(limited, 1, replay) is not None
+
+
+def test_a_start_that_was_turned_away_waits_what_the_server_asks_for_and_ends_with_its_attempts() -> None:
+    asked = errors.CozeRateLimitedError("x", code=4013, status=429, retry_after=7.0)
+    assert RetryPolicy(attempts=3).next_wait(asked, 2, BILLED) == 7.0
+    assert RetryPolicy(attempts=3).next_wait(asked, 3, BILLED) is None
+
+
+@pytest.mark.parametrize("code", [4000, 4008, 4011, 4028, 4100])
+def test_http_429_does_not_make_a_refusal_pass_that_does_not(code: int) -> None:
+    assert RetryPolicy().next_wait(CozeAPIError("no", code=code, status=429), 1, BILLED) is None
+
+
+def test_a_run_that_exists_is_not_started_again_whatever_the_status_says() -> None:
+    run = errors.CozeRateLimitedError(
+        "x", code=4013, status=429, debug_url="https://www.coze.cn/work_flow?execute_id=1"
+    )
+    assert RetryPolicy().next_wait(run, 1, BILLED) is None
 
 
 @pytest.mark.parametrize(
