@@ -16,15 +16,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from airflow_provider_coze.compat import AirflowNotFoundException, BaseHook, get_async_connection, mask_secret
-from airflow_provider_coze.errors import (
-    CozeAPIError,
-    CozeAuthError,
-    CozeConnectionConfigError,
-    CozeError,
-    CozePermissionError,
-    CozeTransportError,
-)
+from airflow_provider_coze.errors import CozeConnectionConfigError, CozeTransportError
 from airflow_provider_coze.hooks.connection_form import field_behaviour, form_widgets
+from airflow_provider_coze.hooks.connection_test import tested
 from airflow_provider_coze.hooks.loading import load
 from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.auth import TokenCaches, signed
@@ -50,10 +44,6 @@ _BUCKETS: dict[tuple[Settings, str], Bucket] = {}
 
 #: A worker that is being killed has about 5 s between SIGTERM and SIGKILL (Airflow's task supervisor).
 _HURRY_CONNECT_SECONDS, _HURRY_READ_SECONDS = 1.5, 2.0
-#: Airflow's Test button should answer within some seconds.
-_TEST_READ_SECONDS = 8.0
-#: The most that Coze puts on one page of workspaces.
-_WORKSPACES_PAGE = 50
 
 
 def _verb(endpoint: Callable[P, Call[T]]) -> Callable[Concatenate[CozeHook, P], T]:
@@ -233,68 +223,7 @@ class CozeHook(BaseHook):
 
         A token that lacks only the permission to list workspaces passes: chats and workflows do not need it.
         """
-        try:
-            site = self.settings.base_url
-            return self._tested_on_studio(site) if self.settings.dialect == "studio" else self._tested(site)
-        except CozeAuthError as error:
-            return False, f"Token invalid: {error}"
-        except CozeTransportError as error:
-            return False, f"Host unreachable: {error}"
-        except CozeConnectionConfigError as error:
-            return False, str(error)
-        except CozeError as error:
-            how = "but not as Coze does" if error.code is None else "which says nothing about the token"
-            return False, f"{self.settings.base_url} answered, {how}: {error}"
-        except Exception as error:  # Airflow shows what is returned, and a stack trace to nobody
-            return False, f"{type(error).__name__}: {error}"
-
-    def _tested(self, site: str) -> tuple[bool, str]:
-        own = self.settings.workspace_id
-        try:
-            page = self.perform(
-                flows.call(_quick(account.list_workspaces(page_size=_WORKSPACES_PAGE)), RetryPolicy(attempts=1))
-            )
-        except CozePermissionError as refused:
-            return self._tested_by_user(site, refused)
-        covered = f"{site} accepts the token; it covers {page.total_count} workspace(s)."
-        # One page, because the test spends two calls at most; an account with more workspaces is believed.
-        if own and own not in {space.id for space in page.workspaces} and page.total_count <= _WORKSPACES_PAGE:
-            return False, (
-                f"Token fine, workspace missing: {covered} The connection's workspace_id {own} is not among them: add it to the "
-                "token in Coze's console, or correct the id."
-            )
-        return True, covered
-
-    def _tested_by_user(self, site: str, refused: CozePermissionError) -> tuple[bool, str]:
-        """Make the second call: it tells a missing permission from a token of no use."""
-        try:
-            user = self.perform(flows.call(_quick(account.current_user()), RetryPolicy(attempts=1)))
-        except CozePermissionError:
-            return False, (
-                f"Token fine, permission missing: {site} knows the token, but it may neither list workspaces (listWorkspace) "
-                f"nor read its own user. Give it the permissions of the operations you use. {refused}"
-            )
-        return True, (
-            f"Token fine, permission missing: {site} accepts the token of {user.user_name or user.user_id!r}, but it lacks "
-            "listWorkspace. Chats and workflows do not need that one; theirs are seen only when they are used."
-        )
-
-    def _tested_on_studio(self, site: str) -> tuple[bool, str]:
-        """Coze Studio knows no workspaces and no users; any answer about conversations proves the token."""
-        try:
-            self.perform(
-                flows.call(_quick(conversation.list_conversations(bot_id="0", page_size=1)), RetryPolicy(attempts=1))
-            )
-        except CozeAuthError:
-            raise
-        except CozeAPIError as error:
-            if (error.status or 0) >= 500 or error.status == 404:
-                raise
-        return True, f"{site} (Coze Studio) accepts the token."
-
-
-def _quick(what: Call[T]) -> Call[T]:
-    return replace(what, request=replace(what.request, read_seconds=_TEST_READ_SECONDS))
+        return tested(self)
 
 
 def _hurried(effect: Send) -> Flow[Response]:
