@@ -51,7 +51,7 @@ class MemoryTransport:
         try:
             return self._emulator.respond(request)
         except ConnectionDropped as dropped:
-            raise CozeTransportError(str(dropped), never_sent=False, origin="memory://emulator") from dropped
+            raise CozeTransportError(str(dropped), never_sent=dropped.refused, origin="memory://emulator") from dropped
 
 
 Perform = Callable[[Flow[Any]], Any]

@@ -14,15 +14,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from airflow_provider_coze.emulator.auth import bearer
 from airflow_provider_coze.emulator.control import control
 from airflow_provider_coze.emulator.default_world import default_world
 from airflow_provider_coze.emulator.definitions import AccessToken, Bot, Workflow
 from airflow_provider_coze.emulator.dialects import Cloud, Dialect
+from airflow_provider_coze.emulator.faults import Fault, Script, applied, refusal_of
 from airflow_provider_coze.emulator.limits import Buckets
+from airflow_provider_coze.emulator.memory import received
 from airflow_provider_coze.emulator.routes import checked_body, checked_query
-from airflow_provider_coze.emulator.scenarios import Fault, Script, applied, refusal_of
 from airflow_provider_coze.emulator.store import LedgerEntry, Store
-from airflow_provider_coze.emulator.wire import Call, ConnectionDropped, Drop, Refusal, Reply, Route
+from airflow_provider_coze.emulator.wire import Call, ConnectionDropped, Refusal, Reply, Route
 from airflow_provider_coze.emulator.world import World
 from airflow_provider_coze.protocol.messages import Request, Response
 
@@ -57,7 +59,7 @@ class Emulator:
         self._offset = 0.0
         self._dialect = _dialect(dialect)
         self._lock = threading.RLock()
-        self._on_clock_moved: list[Callable[[], None]] = []
+        self._told: list[Callable[[], None]] = []
         self._fresh()
 
     # --- what a test does with it
@@ -65,23 +67,14 @@ class Emulator:
     def respond(self, request: Request) -> Response:
         """Answer in memory. Delays are skipped by moving the clock forward.
 
+        Unlike over a socket, the control plane is there while connections are refused.
+
         :raises ConnectionDropped: There is no answer: a scripted fault, the 90 s cut, or the request's own ``read_seconds``.
         """
-        reply = self.handle(request)
-        asked_at = self.now()
-        if reply.ready_at is not None:
-            wait = reply.ready_at - asked_at
-            if request.read_seconds is not None and wait > request.read_seconds:
-                self.advance(request.read_seconds)
-                raise ConnectionDropped(
-                    f"no answer within {request.read_seconds:g} s", after_commit=True, timed_out=True
-                )
-            self._advance_to(reply.ready_at)
-        if reply.drop is not None and reply.drop.after_frames is None:
-            raise ConnectionDropped("the connection was broken", after_commit=reply.drop.after_commit)
-        if reply.frames is None:
-            return Response(reply.status, reply.headers, reply.body, "memory://emulator")
-        return self._read_to_its_end(reply, reply.frames, reply.drop)
+        if not request.path.startswith(CONTROL_PREFIX) and (refusal := self._refusal()) is not None:
+            refusal.count_refusal()
+            raise ConnectionDropped("the connection was refused", after_commit=False, refused=True)
+        return received(self, request, self.handle(request))
 
     def script(
         self,
@@ -99,19 +92,31 @@ class Emulator:
         :param times: How many requests it hits. None: all of them.
         :param skip: How many matching requests pass before.
         :param share: Between 0 and 1: hit matching requests by chance, which *seed* makes repeatable.
+        :raises ValueError: The fault cannot be ordered so.
         """
-        script = Script(fault, on=on, times=times, skip=skip, share=share, seed=seed)
+        if fault.kind == "refuse":
+            if on is not None or skip or share != 1.0:
+                raise ValueError("a refused connection has no request, so there is no on, skip or share")
+            if fault.connections is not None and self.served:
+                raise ValueError("a server cannot count the connections that are refused; give seconds instead")
+        script = Script(fault, on=on, times=times, skip=skip, share=share, seed=seed, begun_at=self.now())
         with self._lock:
             self.scripts.append(script)
+        self._tell()
         return script
+
+    def clear_faults(self) -> None:
+        """Forget the faults that were ordered; a token that has expired stays so."""
+        with self._lock:
+            self.scripts.clear()
+        self._tell()
 
     def advance(self, seconds: float) -> float:
         """Move the clock forward; answers that are due by then are sent. Returns the new time."""
         with self._lock:
             self._offset += seconds
             now = self.now()
-        for told in list(self._on_clock_moved):
-            told()
+        self._tell()
         return now
 
     def now(self) -> float:
@@ -126,8 +131,7 @@ class Emulator:
         with self._lock:
             self._offset = 0.0
             self._fresh()
-        for told in list(self._on_clock_moved):
-            told()
+        self._tell()
 
     def add_bot(self, bot: Bot | None = None, **fields: Any) -> Bot:
         """Add a bot to the world, or replace one."""
@@ -161,13 +165,18 @@ class Emulator:
                 return control(self, request)
             return self._handled(request)
 
-    def tell_when_clock_moves(self, told: Callable[[], None]) -> None:
-        """Have *told* called, in the thread that moves the clock."""
-        self._on_clock_moved.append(told)
+    @property
+    def refusing(self) -> bool:
+        """Whether connections are to be refused now."""
+        return self._refusal() is not None
+
+    def tell_of_changes(self, told: Callable[[], None]) -> None:
+        """Have *told* called when the clock is moved or faults are ordered, in the thread that does it."""
+        self._told.append(told)
 
     def stop_telling(self, told: Callable[[], None]) -> None:
-        """Undo :meth:`tell_when_clock_moves`."""
-        self._on_clock_moved.remove(told)
+        """Undo :meth:`tell_of_changes`."""
+        self._told.remove(told)
 
     # --- inside
 
@@ -178,16 +187,26 @@ class Emulator:
         self._buckets = Buckets()
         self._logids = 0
 
+    def _tell(self) -> None:
+        for told in list(self._told):
+            told()
+
+    def _refusal(self) -> Script | None:
+        now = self.now()
+        return next((script for script in list(self.scripts) if script.refuses(now)), None)
+
     def _handled(self, request: Request) -> Reply:
         method, path = request.method.upper(), request.path
         logid = self._new_logid()
         found = self._dialect.table(self.world).find(method, path)
         self.requests[f"{method} {found[0].path if found else path}"] += 1
         fault = next((script.fault for script in self.scripts if script.meets(method, path)), None)
-        if fault is not None and not fault.after_commit:
-            if fault.kind == "drop":
-                return Reply(drop=Drop(after_commit=False, reset=fault.how == "reset"))
-            return self._dialect.stamped(self._ordered_answer(fault, found[0] if found else None, logid), logid)
+        if fault is not None and fault.kind == "expire":
+            self.store.expired.add(bearer(_lower(request.headers)))
+        elif fault is not None and not fault.after_commit:
+            reply = self._ordered_answer(fault, found[0] if found else None, logid)
+            reply.carried_out = False
+            return self._dialect.stamped(applied(fault, reply, self.now()), logid)
         if found is None:
             reply = self._dialect.unknown_path(method, path, logid)
         else:
@@ -207,7 +226,7 @@ class Emulator:
         return self._dialect.stamped(reply, logid)
 
     def _call(self, request: Request, route: Route, ids: Mapping[str, str], logid: str) -> Call:
-        headers = {name.lower(): value for name, value in request.headers.items()}
+        headers = _lower(request.headers)
         own = AccessToken(self.token, user_id=self.world.user_id)
         token = self._dialect.admit(headers, route, own, self.world, self.store) if route.signed else own
         self._count_against_limits(route)
@@ -254,19 +273,9 @@ class Emulator:
         self._logids += 1
         return time.strftime("%Y%m%d%H%M%S", time.gmtime(self.now())) + f"{self._logids:018X}"
 
-    def _advance_to(self, at: float) -> None:
-        wait = at - self.now()
-        if wait > 0:
-            self.advance(wait)
 
-    def _read_to_its_end(self, reply: Reply, frames: list[Any], drop: Drop | None) -> Response:
-        received = b""
-        for number, frame in enumerate(frames):
-            if drop is not None and drop.after_frames == number:
-                raise ConnectionDropped(f"the stream broke after {number} events", after_commit=True)
-            self._advance_to(frame.at)
-            received += frame.data
-        return Response(reply.status, reply.headers, received, "memory://emulator")
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
 
 
 def _dialect(name: str) -> Dialect:

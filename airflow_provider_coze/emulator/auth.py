@@ -20,6 +20,8 @@ def bearer(headers: Mapping[str, str]) -> str:
 
 def token_of(text: str, own: AccessToken, world: World, store: Store) -> AccessToken | None:
     """Find the token; None: unknown or expired."""
+    if text in store.expired:
+        return None
     known = own if text == own.token else store.issued.get(text)
     known = known or next((token for token in world.tokens if token.token == text), None)
     if known is None or known.expired or (known.expires_at is not None and store.now() >= known.expires_at):

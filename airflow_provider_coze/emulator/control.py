@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_coze.emulator.scenarios import Fault
+from airflow_provider_coze.emulator.faults import Fault
 from airflow_provider_coze.emulator.wire import Reply, answer
 from airflow_provider_coze.protocol.messages import Request
 
@@ -50,11 +50,15 @@ def _add_fault(emulator: Emulator, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _faults(emulator: Emulator, given: Mapping[str, Any]) -> dict[str, Any]:
+    _only(given)
+    now = emulator.now()
+    for script in emulator.scripts:
+        script.refuses(now)  # ends those whose time is up
     return {"faults": [script.as_json() for script in emulator.scripts if script.times != 0]}
 
 
 def _clear_faults(emulator: Emulator, given: Mapping[str, Any]) -> dict[str, Any]:
-    emulator.scripts.clear()
+    emulator.clear_faults()
     return {"ok": True}
 
 

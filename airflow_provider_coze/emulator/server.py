@@ -6,9 +6,8 @@ The socket is bound in the caller's thread, so a port that is taken is an ``OSEr
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
-import socket
-import struct
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -17,9 +16,11 @@ from aiohttp import web
 
 from airflow_provider_coze.emulator.app import Emulator
 from airflow_provider_coze.emulator.definitions import Bot, Workflow
-from airflow_provider_coze.emulator.scenarios import Fault, Script
+from airflow_provider_coze.emulator.faults import Fault, Script
+from airflow_provider_coze.emulator.port import Port
+from airflow_provider_coze.emulator.sending import send
 from airflow_provider_coze.emulator.store import LedgerEntry
-from airflow_provider_coze.emulator.wire import Drop, Reply
+from airflow_provider_coze.emulator.wire import Reply
 from airflow_provider_coze.emulator.world import World
 from airflow_provider_coze.protocol.messages import FilePart, Request
 
@@ -29,6 +30,10 @@ MAX_BODY = 20 * 1024 * 1024  # of a JSON request; docs.coze.cn/developer_guides/
 MAX_UPLOAD = 513 * 1024 * 1024  # a little more than a file may have, so that 4302 can be said
 #: A clock that has not moved in this time does not run by itself.
 STANDSTILL_SECONDS = 0.01
+#: How often a port that is shut looks whether it may open: the clock may be one that nobody tells of.
+_LOOK_SECONDS = 0.005
+#: A loop that has not answered by then has been stopped.
+_STOPPED_SECONDS = 5.0
 
 
 class Server:
@@ -36,16 +41,15 @@ class Server:
 
     def __init__(self, emulator: Emulator, host: str = "127.0.0.1", port: int = 0) -> None:
         self.emulator = emulator
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=family, backlog=1024)
-        bound_host, bound_port = self._socket.getsockname()[:2]
-        self.base_url = (
-            f"http://[{bound_host}]:{bound_port}" if ":" in bound_host else f"http://{bound_host}:{bound_port}"
-        )
+        self._port = Port(host, port)
+        self.base_url = self._port.url
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._stop: asyncio.Event | None = None
         self._clock_moved: asyncio.Event | None = None
+        self._handler = _CountingServer(emulator, self._answer, self._loop)
+        self._busy: set[Any] = set()  # connections on which an answer is being made or sent
+        self._moving = asyncio.Lock()  # held by whoever opens or shuts the port
         self._thread = threading.Thread(target=self._run, name="coze-emulator", daemon=True)
 
     def start(self) -> Server:
@@ -92,6 +96,17 @@ class Server:
         """Move the clock forward."""
         return self.emulator.advance(seconds)
 
+    def clear_faults(self) -> None:
+        """Forget the faults that were ordered."""
+        self.emulator.clear_faults()
+
+    def keep_up(self) -> None:
+        """Wait until the port is open, or refuses, as the clock has it; for clocks that are moved without :meth:`advance`."""
+        if threading.current_thread() is self._thread or self._port.is_open != self.emulator.refusing:
+            return  # in the loop's own thread, every request looks by itself
+        with contextlib.suppress(RuntimeError, TimeoutError, concurrent.futures.CancelledError):  # stopped meanwhile
+            asyncio.run_coroutine_threadsafe(self._move_port(), self._loop).result(_STOPPED_SECONDS)
+
     def reset(self) -> None:
         """Forget what happened."""
         self.emulator.reset()
@@ -117,30 +132,50 @@ class Server:
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
         self._clock_moved = asyncio.Event()
-        handler = _CountingServer(self.emulator, self._answer)
-        listener = await self._loop.create_server(handler, sock=self._socket)
-        self.emulator.tell_when_clock_moves(self._wake)
+        await self._port.open(self._handler)
+        await self._move_port()
+        self.emulator.tell_of_changes(self._changed)
         self._ready.set()
         try:
             await self._stop.wait()
         finally:
-            self.emulator.stop_telling(self._wake)
-            listener.close()
-            self._wake_here()
-            await handler.shutdown(timeout=0.001)  # 0 would be: for ever
+            self.emulator.stop_telling(self._changed)
+            self._port.close()
+            self._wake()
+            await self._handler.shutdown(timeout=0.001)  # 0 would be: for ever
             pending = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
             for task in pending:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
 
-    def _wake(self) -> None:
+    def _changed(self) -> None:
         with contextlib.suppress(RuntimeError):  # stopped meanwhile
-            self._loop.call_soon_threadsafe(self._wake_here)
+            self._loop.call_soon_threadsafe(self._wake)
+        self.keep_up()
 
-    def _wake_here(self) -> None:
+    def _wake(self) -> None:
         if self._clock_moved is not None:
             moved, self._clock_moved = self._clock_moved, asyncio.Event()
             moved.set()
+
+    async def _move_port(self) -> None:
+        """Open the port, or shut it and close the connections that are idle."""
+        async with self._moving:
+            if not self.emulator.refusing:
+                await self._port.open(self._handler)
+            elif self._port.is_open:
+                self._port.shut()
+                for connection in self._handler.connections:
+                    connection.close()  # after its answer, if it is in use; aiohttp does not look after those that are idle
+                    if connection not in self._busy and connection.transport is not None:
+                        connection.transport.close()
+                self._reopening = self._loop.create_task(self._open_in_time())
+                await asyncio.sleep(0)
+
+    async def _open_in_time(self) -> None:
+        while not self._port.is_open:
+            await asyncio.sleep(_LOOK_SECONDS)
+            await self._move_port()
 
     async def _until(self, at: float) -> None:
         begun, slice_ = self.emulator.now(), STANDSTILL_SECONDS
@@ -153,33 +188,22 @@ class Server:
             slice_ = float("inf")
 
     async def _answer(self, incoming: web.BaseRequest) -> web.StreamResponse:
-        request = await _read(incoming)
-        if isinstance(request, Reply):
-            return web.Response(status=request.status, headers=request.headers, body=request.body)
-        reply = self.emulator.handle(request)
-        if reply.ready_at is not None:
-            await self._until(reply.ready_at)
-        if reply.drop is not None and reply.drop.after_frames is None:
-            return _break(incoming, reply.drop)
-        if reply.frames is None:
-            return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
-        response = web.StreamResponse(status=reply.status, headers=reply.headers)
-        response.enable_chunked_encoding()
-        await response.prepare(incoming)
-        for number, frame in enumerate(reply.frames):
-            if reply.drop is not None and reply.drop.after_frames == number:
-                return _break(incoming, reply.drop, response)
-            await self._until(frame.at)
-            await response.write(frame.data)
-        await response.write_eof()
-        return response
+        self._busy.add(incoming.protocol)
+        try:
+            request = await _read(incoming)
+            reply = request if isinstance(request, Reply) else self.emulator.handle(request)
+            if self._port.is_open == self.emulator.refusing:
+                await self._move_port()
+            return await send(incoming, reply, self._until)
+        finally:
+            self._busy.discard(incoming.protocol)
 
 
 class _CountingServer(web.Server):
     """aiohttp's server, telling the emulator how many connections there are."""
 
-    def __init__(self, emulator: Emulator, answer: Any) -> None:
-        super().__init__(answer, access_log=None)
+    def __init__(self, emulator: Emulator, answer: Any, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(answer, loop=loop, access_log=None)
         self._emulator = emulator
 
     def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
@@ -223,17 +247,6 @@ async def _parts(incoming: web.BaseRequest) -> Any:
         name, filename = getattr(part, "name", None), getattr(part, "filename", None)
         kind = part.headers.get("content-type", "application/octet-stream")
         yield FilePart(name or "", filename or "", content, kind)
-
-
-def _break(incoming: web.BaseRequest, drop: Drop, begun: web.StreamResponse | None = None) -> web.StreamResponse:
-    transport = incoming.transport
-    if transport is not None:
-        if drop.reset:
-            raw = transport.get_extra_info("socket")
-            # No lingering: what is left unsent is thrown away and the peer gets RST instead of FIN.
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        transport.abort()
-    return begun or web.Response(status=500)
 
 
 @contextlib.contextmanager

@@ -99,6 +99,7 @@ class Store:
         self.files: dict[str, StoredFile] = {}
         self.ledger: list[LedgerEntry] = []
         self.issued: dict[str, AccessToken] = {}  # tokens of the OAuth endpoint
+        self.expired: set[str] = set()  # tokens that were good before
         self.used_jti: set[tuple[str, str]] = set()
         self.calls = 0
         self._last_id = _ID_FLOOR

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_coze.emulator.definitions import AccessToken
 from airflow_provider_coze.protocol.messages import FilePart
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Call",
     "ConnectionDropped",
+    "Drip",
     "Drop",
+    "Ending",
     "Frame",
     "Refusal",
     "Reply",
@@ -37,12 +39,14 @@ class ConnectionDropped(Exception):
 
     :ivar after_commit: Whether the request had been carried out by then.
     :ivar timed_out: The client gave up waiting (its own ``read_seconds``); the server had not broken anything.
+    :ivar refused: There was no connection, so nothing was sent.
     """
 
-    def __init__(self, message: str, *, after_commit: bool, timed_out: bool = False) -> None:
+    def __init__(self, message: str, *, after_commit: bool, timed_out: bool = False, refused: bool = False) -> None:
         super().__init__(message)
         self.after_commit = after_commit
         self.timed_out = timed_out
+        self.refused = refused
 
 
 class Refusal(Exception):
@@ -86,13 +90,26 @@ class Frame:
     data: bytes
 
 
+#: How an answer ends that is not whole: with a TCP reset, with a connection that is closed in an orderly way, as if it were
+#: whole, or never: the connection stays open and silent.
+Ending = Literal["reset", "close", "end", "never"]
+
+
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Break the connection: before anything was sent, or after so many frames of a stream."""
+    """End the answer early: before anything was sent, after so many frames of a stream, or after so many bytes of a body."""
 
-    after_commit: bool
-    reset: bool = True  # True: TCP reset. False: closed in an orderly way, but without the rest of the answer.
+    how: Ending = "reset"
     after_frames: int | None = None
+    after_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drip:
+    """Send an answer that never ends: one byte every so many seconds, in the body or already in the head."""
+
+    seconds: float  # of real time, whatever the emulator's clock says
+    in_head: bool = False
 
 
 @dataclass(slots=True)
@@ -105,6 +122,9 @@ class Reply:
     ready_at: float | None = None  # on the emulator's clock; None: now
     frames: list[Frame] | None = None  # a stream instead of a body
     drop: Drop | None = None
+    drip: Drip | None = None
+    blanks: int = 0  # bytes of white space before the body, which JSON allows
+    carried_out: bool = True  # what was asked for, by the time of this answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from airflow_provider_coze.emulator import scenarios
 from airflow_provider_coze.emulator.app import ConnectionDropped
-from airflow_provider_coze.emulator.definitions import OutputNode
+from airflow_provider_coze.emulator.definitions import AccessToken, OutputNode
 from airflow_provider_coze.protocol.messages import Request, Response
 from tests.emulator.conftest import NOON, Coze, chat_body
 
@@ -84,6 +87,138 @@ def test_a_slow_answer_is_carried_out_at_once(coze: Coze) -> None:
     coze.emulator.script(scenarios.slow(40))
     assert _chat(coze).status == 200
     assert coze.emulator.now() == NOON + 70
+
+
+# --- connections that are refused
+
+
+def test_connections_are_refused_for_so_many_seconds_and_nothing_is_carried_out(coze: Coze) -> None:
+    script = coze.emulator.script(scenarios.refused(seconds=2))
+    for _ in range(3):
+        with pytest.raises(ConnectionDropped) as dropped:
+            _chat(coze)
+        assert (dropped.value.refused, dropped.value.after_commit) == (True, False)
+    coze.emulator.advance(1.9)
+    assert coze.emulator.refusing
+    coze.emulator.advance(0.1)
+    assert _chat(coze).status == 200
+    assert (len(coze.emulator.ledger), script.times) == (1, 0)
+
+
+def test_so_many_connections_are_refused(coze: Coze) -> None:
+    coze.emulator.script(scenarios.refused(connections=2))
+    for _ in range(2):
+        with pytest.raises(ConnectionDropped):
+            _chat(coze)
+    assert _chat(coze).status == 200
+    assert coze.emulator.requests["POST /v3/chat"] == 1  # what is refused is no request
+
+
+def test_connections_are_refused_until_the_faults_are_cleared_over_the_control_plane(coze: Coze) -> None:
+    assert _control(coze, "POST", "faults", {"fault": {"kind": "refuse"}})[0] == 200
+    coze.emulator.advance(1e9)
+    with pytest.raises(ConnectionDropped):
+        _chat(coze)
+    assert _control(coze, "DELETE", "faults")[0] == 200
+    assert _chat(coze).status == 200
+
+
+def test_a_refusal_that_is_over_is_not_listed(coze: Coze) -> None:
+    coze.emulator.script(scenarios.refused(seconds=2))
+    coze.emulator.advance(1)
+    assert len(_control(coze, "GET", "faults")[1]["faults"]) == 1  # type: ignore[arg-type]
+    coze.emulator.advance(1)
+    assert _control(coze, "GET", "faults")[1]["faults"] == []
+
+
+@pytest.mark.parametrize("when", [{"on": "POST /v3/chat"}, {"skip": 1}, {"share": 0.5}])
+def test_a_refused_connection_has_no_request_to_choose_by(coze: Coze, when: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="no request"):
+        coze.emulator.script(scenarios.refused(), **when)  # type: ignore[arg-type]
+
+
+# --- answers that do not come, or not whole, or without an end
+
+
+@pytest.mark.parametrize("after_commit", [False, True])
+@pytest.mark.parametrize(
+    "fault", [scenarios.no_reply, scenarios.drip, lambda **given: scenarios.half_body(how="never", **given)]
+)
+def test_an_answer_that_never_ends_costs_the_client_its_patience(
+    coze: Coze, fault: Callable[..., scenarios.Fault], after_commit: bool
+) -> None:
+    coze.emulator.script(fault(after_commit=after_commit))
+    with pytest.raises(ConnectionDropped) as dropped:
+        coze.send("POST", "/v3/chat", chat_body(ECHO, "x"), read_seconds=30)
+    assert (dropped.value.timed_out, dropped.value.after_commit) == (True, after_commit)
+    assert (coze.emulator.now(), len(coze.emulator.ledger)) == (NOON + 30, after_commit)
+
+
+@pytest.mark.parametrize("after_commit", [False, True])
+@pytest.mark.parametrize("how", ["reset", "close"])
+def test_half_a_body_is_a_broken_connection(coze: Coze, how: Any, after_commit: bool) -> None:
+    coze.emulator.script(scenarios.half_body(how=how, after_commit=after_commit))
+    with pytest.raises(ConnectionDropped, match="bytes of the body") as dropped:
+        _chat(coze)
+    assert dropped.value.after_commit is after_commit
+    assert len(coze.emulator.ledger) == after_commit
+
+
+def test_half_a_body_can_look_whole(coze: Coze) -> None:
+    whole = _chat(coze).body
+    coze.emulator.script(scenarios.half_body(how="end"))
+    half = _chat(coze).body
+    assert len(half) == len(whole) // 2
+    assert half[:20] == whole[:20]
+    assert len(coze.emulator.ledger) == 2
+
+
+def test_half_a_stream_is_cut_within_an_event(coze: Coze) -> None:
+    body = chat_body(ECHO, "x", stream=True)
+    whole = coze.send("POST", "/v3/chat", body).body
+    coze.emulator.script(scenarios.half_body(how="end"))
+    half = coze.send("POST", "/v3/chat", body).body
+    assert len(half) == len(whole) // 2
+    assert not half.endswith(b"\n\n")
+    for how in ("reset", "never"):
+        coze.emulator.script(scenarios.half_body(how=how))  # type: ignore[arg-type]
+        with pytest.raises(ConnectionDropped) as dropped:
+            coze.send("POST", "/v3/chat", body)
+        assert (dropped.value.after_commit, dropped.value.timed_out) == (True, how == "never")
+
+
+def test_a_huge_body_is_the_right_answer_behind_white_space(coze: Coze) -> None:
+    coze.emulator.script(scenarios.huge_body(size_bytes=100_000))
+    body = _chat(coze).body
+    assert len(body) == 100_000
+    assert json.loads(body)["code"] == 0
+    assert len(coze.emulator.ledger) == 1
+
+
+def test_the_right_answer_can_have_the_wrong_type(coze: Coze) -> None:
+    coze.emulator.script(scenarios.wrong_type())
+    response = _chat(coze)
+    assert response.headers["content-type"] == "text/plain; charset=gbk"
+    assert json.loads(response.body)["code"] == 0
+
+
+@pytest.mark.parametrize("after_commit", [False, True])
+def test_a_web_page_can_answer_in_place_of_the_api(coze: Coze, after_commit: bool) -> None:
+    coze.emulator.script(scenarios.web_page(after_commit=after_commit))
+    response = _chat(coze)
+    assert (response.status, response.headers["content-type"]) == (200, "text/html")
+    assert response.body.startswith(b"<!doctype html>")
+    assert len(coze.emulator.ledger) == after_commit
+
+
+def test_a_token_that_expires_is_refused_from_then_on_and_another_is_not(coze: Coze) -> None:
+    coze.emulator.world.tokens.append(AccessToken("pat_other"))
+    coze.emulator.script(scenarios.token_expired(), on="POST /v3/chat", skip=1)
+    codes = [json.loads(_chat(coze).body)["code"] for _ in range(3)]
+    assert codes == [0, 4100, 4100]
+    assert coze.code("GET", "/v1/users/me") == 4100
+    assert coze.code("GET", "/v1/users/me", token="pat_other") == 0
+    assert len(coze.emulator.ledger) == 1
 
 
 def test_a_script_chooses_its_requests(coze: Coze) -> None:
@@ -170,6 +305,19 @@ def test_faults_can_be_ordered_listed_and_cleared(coze: Coze) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "billed"),
+    [("slow", 1), ("half", 1), ("huge", 1), ("mistyped", 1), ("drop", 0), ("expire", 0), ("answer", 0)],
+)
+def test_a_fault_that_is_ordered_from_outside_is_carried_out_as_its_function_says(
+    coze: Coze, kind: str, billed: int
+) -> None:
+    _control(coze, "POST", "faults", {"fault": {"kind": kind}})
+    with contextlib.suppress(ConnectionDropped):
+        _chat(coze)
+    assert len(coze.emulator.ledger) == billed
+
+
+@pytest.mark.parametrize(
     "order",
     [
         {},
@@ -177,6 +325,11 @@ def test_faults_can_be_ordered_listed_and_cleared(coze: Coze) -> None:
         {"fault": {"kind": "fire"}},
         {"fault": {"kind": "slow", "minutes": 1}},
         {"fault": {"kind": "slow"}, "when": 1},
+        {"fault": {"kind": "slow", "seconds": -1}},
+        {"fault": {"kind": "slow", "after_commit": False}},
+        {"fault": {"kind": "half", "how": "quickly"}},
+        {"fault": {"kind": "expire", "after_commit": True}},
+        {"fault": {"kind": "refuse"}, "on": "POST /v3/chat"},
     ],
 )
 def test_a_fault_that_is_not_understood_is_refused(coze: Coze, order: object) -> None:

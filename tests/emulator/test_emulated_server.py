@@ -124,6 +124,152 @@ def test_a_stream_that_breaks_is_an_incomplete_body(
             response.read()
 
 
+# --- faults as they are on a wire
+
+
+def test_a_refused_connection_is_refused_by_the_kernel_and_the_port_stays_ours(
+    coze_emulator: Server, client: httpx.Client
+) -> None:
+    assert client.get("/v1/users/me").status_code == 200
+    coze_emulator.script(scenarios.refused())
+    with pytest.raises(httpx.ConnectError, match="refused"):  # the connection that was kept is gone as well
+        client.get("/v1/users/me")
+    address = ("127.0.0.1", int(coze_emulator.base_url.rpartition(":")[2]))
+    with contextlib.closing(socket.socket()) as other, pytest.raises(OSError, match="in use"):
+        other.bind(address)
+    coze_emulator.clear_faults()
+    assert client.get("/v1/users/me").status_code == 200
+
+
+def test_a_refusal_ends_with_the_emulators_clock(coze_emulator: Server, client: httpx.Client) -> None:
+    coze_emulator.script(scenarios.refused(seconds=60))
+    with pytest.raises(httpx.ConnectError):
+        client.get("/v1/users/me")
+    coze_emulator.advance(60)
+    assert client.get("/v1/users/me").status_code == 200
+
+
+def test_a_refusal_ends_by_itself_when_time_really_passes(coze_emulator: Server, client: httpx.Client) -> None:
+    coze_emulator.script(scenarios.refused(seconds=0.05))
+    begun = time.monotonic()
+    while True:
+        try:
+            assert client.get("/v1/users/me").status_code == 200
+            break
+        except httpx.ConnectError:
+            assert time.monotonic() - begun < 5
+            time.sleep(0.005)
+
+
+def test_a_refusal_can_be_ordered_over_the_wire_and_begins_before_its_order_is_answered(
+    coze_emulator: Server, client: httpx.Client
+) -> None:
+    assert client.post("/_emulator/faults", json={"fault": {"kind": "refuse", "seconds": 60}}).status_code == 200
+    with pytest.raises(httpx.ConnectError):
+        client.get("/v1/users/me")
+    coze_emulator.reset()
+    assert client.get("/v1/users/me").status_code == 200
+
+
+def test_a_request_that_is_being_answered_when_connections_are_refused_still_gets_its_answer(
+    coze_emulator: Server, client: httpx.Client
+) -> None:
+    coze_emulator.script(scenarios.slow(40), on="GET /v1/users/me")
+
+    def go_down() -> None:
+        while not coze_emulator.emulator.requests:
+            time.sleep(0.002)
+        coze_emulator.script(scenarios.refused())
+        coze_emulator.advance(40)
+
+    going_down = threading.Thread(target=go_down)
+    going_down.start()
+    assert client.get("/v1/users/me").status_code == 200
+    going_down.join()
+    with pytest.raises(httpx.ConnectError):
+        client.get("/v1/users/me")
+
+
+def test_a_server_that_refuses_can_be_stopped_and_gives_its_port_back() -> None:
+    with serve(Emulator()) as server:
+        server.script(scenarios.refused())
+    port = int(server.base_url.rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", port)):
+        pass
+
+
+def test_refused_connections_cannot_be_counted_by_a_server(coze_emulator: Server) -> None:
+    with pytest.raises(ValueError, match="seconds instead"):
+        coze_emulator.script(scenarios.refused(connections=1))
+
+
+@pytest.mark.parametrize("after_commit", [False, True])
+def test_silence_lasts_until_the_client_goes(coze_emulator: Server, client: httpx.Client, after_commit: bool) -> None:
+    coze_emulator.script(scenarios.no_reply(after_commit=after_commit))
+    with pytest.raises(httpx.ReadTimeout):
+        client.post("/v3/chat", json=chat_body(ECHO, "x"), timeout=0.05)
+    assert len(coze_emulator.ledger) == after_commit
+    _until_nobody_is_connected(coze_emulator)
+
+
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [("reset", httpx.ReadError), ("close", httpx.RemoteProtocolError), ("never", httpx.ReadTimeout)],
+)
+def test_half_a_body_announces_the_whole(
+    coze_emulator: Server, client: httpx.Client, how: Any, error: type[Exception]
+) -> None:
+    coze_emulator.script(scenarios.half_body(how=how))
+    with client.stream("POST", "/v3/chat", json=chat_body(ECHO, "x"), timeout=0.2) as response, pytest.raises(error):
+        response.read()
+    if how != "reset":  # which may overtake what was sent before it
+        assert response.num_bytes_downloaded == int(response.headers["content-length"]) // 2
+    assert len(coze_emulator.ledger) == 1
+    _until_nobody_is_connected(coze_emulator)
+
+
+def test_a_dripping_body_comes_byte_by_byte_and_never_ends(coze_emulator: Server, client: httpx.Client) -> None:
+    coze_emulator.script(scenarios.drip(every_seconds=0.002))
+    with client.stream("POST", "/v3/chat", json=chat_body(ECHO, "x"), timeout=0.5) as response:
+        pieces = response.iter_raw()
+        assert [next(pieces) for _ in range(20)] == [b" "] * 20
+    _until_nobody_is_connected(coze_emulator)
+
+
+def test_a_dripping_head_never_becomes_an_answer(coze_emulator: Server) -> None:
+    coze_emulator.script(scenarios.drip(every_seconds=0.002, part="head"))
+    host, _, port = coze_emulator.base_url.removeprefix("http://").partition(":")
+    received = b""
+    with socket.create_connection((host, int(port))) as raw:
+        token = coze_emulator.token.encode()
+        raw.sendall(b"GET /v1/users/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + token + b"\r\n\r\n")
+        while len(received) < 60:
+            received += raw.recv(1024)
+    assert received.startswith(b"HTTP/1.1 200 OK\r\nX-Drip: ....")
+    assert b"\r\n\r\n" not in received
+    _until_nobody_is_connected(coze_emulator)
+
+
+def test_a_huge_body_is_as_long_as_announced_and_may_be_left_unread(
+    coze_emulator: Server, client: httpx.Client
+) -> None:
+    coze_emulator.script(scenarios.huge_body(size_bytes=3_000_000))
+    response = client.get("/v1/users/me")
+    assert (len(response.content), response.json()["code"]) == (3_000_000, 0)
+    coze_emulator.script(scenarios.huge_body())
+    with client.stream("GET", "/v1/users/me") as begun:
+        assert int(begun.headers["content-length"]) == 65 * 1024 * 1024
+        next(begun.iter_raw())
+    _until_nobody_is_connected(coze_emulator)
+
+
+def _until_nobody_is_connected(server: Server) -> None:
+    begun = time.monotonic()
+    while server.emulator.connections_open:
+        assert time.monotonic() - begun < 5
+        time.sleep(0.005)
+
+
 def test_a_stream_that_stops_is_a_complete_body(coze_emulator: Server, client: httpx.Client) -> None:
     coze_emulator.script(scenarios.stream_cut(after_events=2, how="end"))
     assert client.post("/v3/chat", json=chat_body(ECHO, "x", stream=True)).text.count("\n\n") == 2

@@ -134,9 +134,7 @@ def sync_reply(call: Call, started: Run) -> Reply:
     wait = started.seconds_left
     if wait > call.world.sync_wait_seconds:
         # The run goes on, and is billed: that is the trap of long synchronous runs.
-        return Reply(
-            ready_at=call.store.now() + call.world.sync_wait_seconds, drop=Drop(after_commit=True, reset=False)
-        )
+        return Reply(ready_at=call.store.now() + call.world.sync_wait_seconds, drop=Drop("close"))
     # The outcome is fixed already, so the answer is written now, and sent when it is due. The run itself stays Running.
     beside: dict[str, Any] = {"execute_id": "", "debug_url": debug_url(call, started)}
     error, question = started.coming_error, started.coming_question
