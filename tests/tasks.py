@@ -42,6 +42,7 @@ class EventfulTime(VirtualTime):
     def __init__(self) -> None:
         super().__init__()
         self.plans: list[tuple[float, Callable[[], object]]] = []
+        self.moved: Callable[[], object] = lambda: None  # a server's way of looking whether its port may open again
 
     def after(self, seconds: float, action: Callable[[], object]) -> None:
         """Have something happen so long after noon, in whoever's sleep that is."""
@@ -56,6 +57,7 @@ class EventfulTime(VirtualTime):
             self.now = max(self.now, plan[0])
             plan[1]()
         self.now = max(self.now, target)
+        self.moved()
 
 
 class Coze:
@@ -217,6 +219,7 @@ def _site(**options: Any) -> Iterator[Coze]:
     time = EventfulTime()
     emulator = Emulator(clock=time, token=TOKEN, **options)
     with serve(emulator) as server:
+        time.moved = server.keep_up
         yield Coze(emulator, server.base_url, time)
 
 
