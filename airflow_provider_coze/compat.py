@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
     AirflowNotFoundException,
+    AirflowOptionalProviderFeatureException,
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseHook,
@@ -25,11 +27,18 @@ from airflow.providers.common.compat.sdk import mask_secret as _mask_secret
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
+try:
+    from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
+except ImportError:  # Airflow < 3.3
+    RetryDecision = RetryPolicy = None  # type: ignore[assignment, misc]
+
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection, Context
 
 __all__ = [
+    "AirflowFailException",
     "AirflowNotFoundException",
+    "AirflowOptionalProviderFeatureException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
     "BaseHook",
@@ -39,9 +48,13 @@ __all__ = [
     "Connection",
     "Context",
     "PokeReturnValue",
+    "RetryDecision",
+    "RetryPolicy",
     "TriggerEvent",
+    "ais_wanted",
     "conf",
     "get_async_connection",
+    "is_wanted",
     "mask_secret",
     "never_expire",
     "object_storage_path",
@@ -93,6 +106,51 @@ def never_expire() -> Any:
     except ImportError:
         return None
     return NEVER_EXPIRE
+
+
+#: States in which Airflow still wants what the task does; any other one means that a person ended it.
+_WANTED_STATES = ("running", "deferred", "queued", "scheduled", "up_for_retry", "restarting")
+
+
+def is_wanted(ti: Any) -> bool | None:
+    """Ask Airflow whether it still wants a task instance's work: whether a kill is a restart, and not a person's wish.
+
+    Triggerers and workers are stopped, moved and lost for many reasons, and the next try or triggerer goes on; a person who marks or
+    clears a task changes its state first. A cleared task has no state. Blocking, and not for the main thread of a task or for an
+    event loop: both may be in the midst of talking to Airflow themselves.
+
+    :returns: None when Airflow cannot be asked.
+    """
+    try:
+        state = _state_of(ti)
+    except Exception:
+        return None
+    return state in _WANTED_STATES
+
+
+async def ais_wanted(ti: Any) -> bool | None:
+    """Ask the same from the triggerer's event loop, whose talk with Airflow has to go through it."""
+    return await sync_to_async(is_wanted)(ti)
+
+
+def _state_of(ti: Any) -> str | None:
+    try:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    except ImportError:  # Airflow 2.11: its tasks reach the database
+        from airflow.models.taskinstance import TaskInstance
+
+        key = {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": ti.map_index}
+        found = TaskInstance.get_task_instance(**key)
+        return None if found is None else str(found.state)
+    mapped = ti.map_index is not None and ti.map_index >= 0
+    states = RuntimeTaskInstance.get_task_states(
+        dag_id=ti.dag_id,
+        task_ids=[ti.task_id],
+        run_ids=[ti.run_id],
+        map_index=ti.map_index if mapped else None,
+    )
+    state = states.get(ti.run_id, {}).get(f"{ti.task_id}_{ti.map_index}" if mapped else ti.task_id)
+    return None if state is None else str(getattr(state, "value", state))
 
 
 async def _mask_on_loop(secret: str) -> None:

@@ -53,6 +53,14 @@ _FIELDS = (
     "workflow_id",
     "execute_id",
 )
+#: Types of the facts that are neither texts nor seconds.
+_TYPES: dict[str, type] = {
+    "code": int,
+    "status": int,
+    "never_sent": bool,
+    "tool_calls": list,
+    "interrupt": dict,
+}
 
 
 class CozeError(Exception):
@@ -102,11 +110,16 @@ class CozeError(Exception):
 
     @staticmethod
     def from_payload(payload: Mapping[str, Any]) -> CozeError:
-        """Rebuild what :meth:`to_payload` made; an error this version does not know becomes a plain ``CozeError``."""
-        kind = _by_name().get(str(payload.get("error")), CozeError)
-        facts = payload.get("facts")
-        known = {k: v for k, v in facts.items() if k in kind._fields()} if isinstance(facts, Mapping) else {}
-        return kind(str(payload.get("message") or "Coze failed, and no message came with it."), **known)
+        """Rebuild what :meth:`to_payload` made; an error this version does not know becomes a plain ``CozeError``.
+
+        Facts that are not of their attribute's type are left out: whoever judges the error relies on it.
+        """
+        name, message, facts = payload.get("error"), payload.get("message"), payload.get("facts")
+        kind = _by_name().get(name, CozeError) if isinstance(name, str) else CozeError
+        given = facts if isinstance(facts, Mapping) else {}
+        known = {name: given[name] for name in kind._fields() if name in given and _is_fact(name, given[name])}
+        has_message = isinstance(message, str) and message.strip()
+        return kind(str(message) if has_message else "Coze failed, and no message came with it.", **known)
 
 
 class CozeConnectionConfigError(CozeError, ValueError):
@@ -241,6 +254,13 @@ class CozeStateError(CozeError):
 
 class CozeTriggerEventError(CozeError):
     """The event that resumed the task is missing, unknown or incomplete."""
+
+
+def _is_fact(name: str, value: object) -> bool:
+    if name == "retry_after":
+        return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+    kind = _TYPES.get(name, str)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
 def _by_name() -> dict[str, type[CozeError]]:

@@ -70,7 +70,19 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "float",
                         "example": "0",
                         "default": "8.0",
-                    }
+                    },
+                    "state_path": {
+                        "description": (
+                            "Where tasks note what they have bought from Coze, so that a retry goes on with it instead of "
+                            "paying again: a URL that fsspec reaches, or a folder that all workers share. Empty: Airflow's "
+                            "own task state store (3.3 and later); before that, chats are found again in Coze itself, and "
+                            "runs are not."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://aws_default@my-bucket/airflow/coze-state",
+                        "default": "",
+                    },
                 },
             }
         },

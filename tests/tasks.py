@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -152,11 +153,19 @@ class Coze:
 
 
 class TaskInstance:
-    """As much of a task instance as tasks touch."""
+    """As much of a task instance as tasks touch: the first of its tries, unless told otherwise."""
 
-    def __init__(self, try_number: int = 1) -> None:
+    dag_id, run_id, task_id, map_index = "tests", "scheduled__2025-12-04", "ask", -1
+
+    def __init__(self, try_number: int = 1, max_tries: int = 2, start_date: datetime | None = None) -> None:
         self.try_number = try_number
+        self.max_tries = max_tries
+        self.start_date = start_date
         self.xcoms: dict[str, Any] = {}
+
+    def xcom_pull(self, task_ids: str, key: str, map_indexes: int | None = None) -> Any:
+        assert task_ids == self.task_id
+        return self.xcoms.get(key)
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = json.loads(json.dumps(value))

@@ -208,6 +208,8 @@ class CozeHook(BaseHook):
     retrieve_conversation = _verb(conversation.retrieve_conversation)
     list_conversations = _verb(conversation.list_conversations)
     conversation_messages = _verb(conversation.conversation_messages)
+    rename_conversation = _verb(conversation.rename_conversation)
+    modify_message = _verb(conversation.modify_message)
     run_workflow = _verb(workflow.run_workflow)
     run_history = _verb(workflow.run_history)
     node_output = _verb(workflow.node_output)

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_coze.compat import BaseOperator, conf, renders_natively
+from airflow_provider_coze.compat import BaseOperator, conf, is_wanted, renders_natively
 from airflow_provider_coze.errors import CozeError, CozeInputError
 from airflow_provider_coze.hooks.coze import CozeHook
+from airflow_provider_coze.operators.purchase import Purchase
 from airflow_provider_coze.protocol.messages import Replay
 from airflow_provider_coze.protocol.models import Usage
 from airflow_provider_coze.protocol.retry import RetryPolicy
+from airflow_provider_coze.state.reattach import REUSES
+from airflow_provider_coze.state.stores import Store
 
 if TYPE_CHECKING:
     from airflow_provider_coze.compat import Context
 
-__all__ = ["CozeOperator", "default_deferrable", "min_deferral_seconds", "restore_texts"]
+__all__ = ["ON_UNKNOWN", "CozeOperator", "default_deferrable", "min_deferral_seconds", "restore_texts"]
 
 #: A deferral that ends within about 5 s can make Airflow's scheduler fail the try under LocalExecutor: it takes the worker's clean
 #: exit for a death once the trigger has queued the task again. Measured on 3.3.2: 15 to 45 % of runs at 0 to 5 s, none at 8 s.
 #: https://github.com/apache/airflow/issues/66374
 _MIN_DEFERRAL_SECONDS = 8.0
+#: Of the about 4 s that a worker has between SIGTERM and SIGKILL; cancelling takes up to 3.5 s, both usually some milliseconds.
+_QUESTION_SECONDS = 1.0
+#: Values of ``on_unknown``.
+ON_UNKNOWN = ("fail", "resend")
 #: Most chats end within this, and then there is nothing to defer.
 _DEFERRAL_GRACE_SECONDS = 5.0
 
@@ -54,6 +62,18 @@ def _as_text(value: Any) -> Any:
     return [_as_text(item) for item in value] if isinstance(value, list) else value
 
 
+def wanted_in_time(ti: Any) -> bool | None:
+    """Ask Airflow whether a person ended the task, within what a process that is being killed has for a question.
+
+    In a thread: the signal that ends a task may have met its main thread in the midst of talking to Airflow.
+    """
+    answers: list[bool | None] = []
+    asking = threading.Thread(target=lambda: answers.append(is_wanted(ti)), name="coze-is-wanted", daemon=True)
+    asking.start()
+    asking.join(_QUESTION_SECONDS)
+    return answers[0] if answers else None
+
+
 class CozeOperator(BaseOperator):
     """Start something on Coze and wait for it. Use one of the subclasses.
 
@@ -62,10 +82,19 @@ class CozeOperator(BaseOperator):
     :param deferrable: wait in the triggerer and free the worker; Airflow's ``[operators] default_deferrable`` by default.
     :param poll_interval: the longest time between two looks, in seconds. Looks come faster while the work is young, and never
         faster than one a second.
-    :param timeout: seconds to wait for an answer. None: without end.
+    :param timeout: seconds that a try waits for an answer. None: without end. Airflow's *execution_timeout* bounds the wait as well,
+        also while the task is deferred.
     :param deferral_grace: seconds that the worker waits before it defers. A very short deferral can make Airflow fail the try
         (see ``[coze] min_deferral_seconds``), and costs more than it saves.
+    :param durable: keep a record of what was bought, so that a later try of the task goes on with it. False: every try buys anew.
+    :param reuse: which record a later try goes on with. ``unfinished``: one whose answer the task has not got, so that a clear by
+        hand of a task that succeeded asks anew; ``always``: that one too; ``never``: none.
+    :param on_unknown: what to do when nobody can tell what became of a request that may have been billed. ``fail``:
+        :class:`~airflow_provider_coze.errors.CozeOutcomeUnknownError`; ``resend``: send it again, and maybe pay twice.
     """
+
+    #: ``chat`` or ``run``: what a record is of.
+    what = ""
 
     def __init__(
         self,
@@ -76,6 +105,9 @@ class CozeOperator(BaseOperator):
         poll_interval: float | None = None,
         timeout: float | None = None,
         deferral_grace: float = _DEFERRAL_GRACE_SECONDS,
+        durable: bool = True,
+        reuse: str = "unfinished",
+        on_unknown: str = "fail",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -85,6 +117,12 @@ class CozeOperator(BaseOperator):
         self.poll_interval = poll_interval
         self.timeout = timeout
         self.deferral_grace = deferral_grace
+        self.durable = durable
+        self.reuse = reuse
+        self.on_unknown = on_unknown
+        self._deadline_at: float | None = None
+        self._purchase: Purchase | None = None
+        self._ti: Any = None
 
     @cached_property
     def hook(self) -> CozeHook:
@@ -99,6 +137,14 @@ class CozeOperator(BaseOperator):
         ]
         if not _is_positive(self.deferral_grace) and self.deferral_grace != 0:
             problems.append(f"deferral_grace must be a number of seconds, 0 or more, not {self.deferral_grace!r}")
+        problems += [
+            f"{name} must be one of {allowed}, not {value!r}"
+            for name, value, allowed in (
+                ("reuse", self.reuse, REUSES),
+                ("on_unknown", self.on_unknown, ON_UNKNOWN),
+            )
+            if value not in allowed
+        ]
         return problems
 
     def _refuse(self, problems: Sequence[str]) -> None:
@@ -111,22 +157,32 @@ class CozeOperator(BaseOperator):
             "change fails the same way."
         )
 
-    def _deadline(self, started_at: float) -> float | None:
-        return None if self.timeout is None else started_at + self.timeout
+    def _set_deadline(self, context: Context) -> None:
+        """Note whose try this is, and when its wait is over: after timeout, or when Airflow's execution_timeout is about to end it.
 
-    def _is_late(self, started_at: float) -> bool:
-        deadline = self._deadline(started_at)
-        return deadline is not None and self.hook.clock() >= deadline
+        Airflow 3 does not count the time of a deferral, and Airflow 2 ends the task without asking it: neither says what Coze is
+        doing then, or cancels it.
+        """
+        self._ti, now = context["ti"], self.hook.clock()
+        ends = [] if self.timeout is None else [now + self.timeout]
+        if self.execution_timeout is not None:
+            limit = self.execution_timeout.total_seconds()
+            began = getattr(context["ti"], "start_date", None)
+            began_at = began.timestamp() if began is not None else now
+            ends.append(began_at + limit - _time_to_say_so(limit))
+        self._deadline_at = min(ends, default=None)
 
-    def _grace_ends(self, started_at: float) -> float:
+    def _is_late(self) -> bool:
+        return self._deadline_at is not None and self.hook.clock() >= self._deadline_at
+
+    def _grace_ends(self) -> float:
         """When the worker stops looking for itself: after the grace, or at the deadline if that comes first."""
-        grace = started_at + self.deferral_grace
-        deadline = self._deadline(started_at)
-        return grace if deadline is None else min(grace, deadline)
+        grace = self.hook.clock() + self.deferral_grace
+        return grace if self._deadline_at is None else min(grace, self._deadline_at)
 
-    def _is_for_the_triggerer(self, error: CozeError, started_at: float) -> bool:
+    def _is_for_the_triggerer(self, error: CozeError) -> bool:
         """Tell whether a look that failed within the grace should be repeated by the triggerer, which has more patience."""
-        return RetryPolicy().next_wait(error, 1, Replay.ALWAYS) is not None and not self._is_late(started_at)
+        return RetryPolicy().next_wait(error, 1, Replay.ALWAYS) is not None and not self._is_late()
 
     def _not_before(self) -> float:
         return self.hook.clock() + min_deferral_seconds()
@@ -139,9 +195,47 @@ class CozeOperator(BaseOperator):
             if value is not None:
                 context["ti"].xcom_push(key=key, value=value)
 
+    def _pulled(self, context: Context, *keys: str) -> dict[str, str]:
+        """Return what this very try has pushed, as far as it has: XComs outlive a deferral."""
+        ti = context["ti"]
+        pulled = {
+            key: ti.xcom_pull(task_ids=self.task_id, key=key, map_indexes=getattr(ti, "map_index", None))
+            for key in keys
+        }
+        return {key: value for key, value in pulled.items() if isinstance(value, str)}
+
+    def _purchase_of(self, context: Context) -> Purchase | None:
+        """Return the record of this task instance; None: the task keeps none."""
+        if not self.durable:
+            return None
+        return Purchase(
+            context,
+            log=self.log,
+            clock=self.hook.clock,
+            reuse=self.reuse,
+            what=self.what,
+            fallback=lambda key: self._store_in_coze(context, key),
+        )
+
+    def _store_in_coze(self, context: Context, key: str) -> Store | None:
+        """Return how Coze itself keeps the record, where it can."""
+        return None
+
+    def _goes_on(self) -> bool:
+        """Tell whether a try that is being killed will be followed by one that goes on with its work."""
+        return self.durable and self._ti is not None and wanted_in_time(self._ti) is not False
+
     def _usage(self, context: Context, usage: Usage | None) -> dict[str, int] | None:
         """Return what the work used, with the try it was used in: tries are billed one by one."""
         return None if usage is None else {**usage.to_dict(), "try_number": context["ti"].try_number}
+
+
+def _time_to_say_so(limit: float) -> float:
+    """How long before Airflow's execution_timeout ours ends the wait: the time for a last look and for cancelling.
+
+    A tenth of it, and not over 30 s: on Airflow 2 a deferred task has to be resumed before its execution_timeout is over as well.
+    """
+    return min(30.0, limit / 10)
 
 
 def _is_positive(value: object) -> bool:

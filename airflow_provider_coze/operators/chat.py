@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_provider_coze.errors import CozeError
+from airflow_provider_coze.errors import CozeError, CozeTriggerEventError
 from airflow_provider_coze.operators.base import CozeOperator, restore_texts
+from airflow_provider_coze.operators.chat_start import ChatStart, StartedChat
+from airflow_provider_coze.operators.conversation_store import ConversationStore
+from airflow_provider_coze.operators.fate import decided
+from airflow_provider_coze.operators.purchase import began
 from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.inputs import chat_problems
 from airflow_provider_coze.protocol.messages import JsonValue
@@ -15,6 +19,8 @@ from airflow_provider_coze.protocol.outcomes import chat_error, chat_timeout
 from airflow_provider_coze.protocol.pacing import CHAT_POLLS
 from airflow_provider_coze.protocol.retry import RetryPolicy
 from airflow_provider_coze.protocol.statuses import WAITING, Phase, chat_phase
+from airflow_provider_coze.state.record import Submitted
+from airflow_provider_coze.state.stores import Store
 from airflow_provider_coze.triggers.chat import CozeChatTrigger
 from airflow_provider_coze.triggers.events import ChatEvent
 from airflow_provider_coze.triggers.progress import log_chat
@@ -26,6 +32,8 @@ __all__ = ["CozeChatOperator"]
 
 #: Most bots answer within seconds; a bot with slow tools needs more.
 _TIMEOUT_SECONDS = 300.0
+#: Pairs of meta_data that a durable chat needs of Coze's 16: its marker and, in a user's own conversation, its note.
+_OWN_META_DATA = 2
 _TEXTS = (
     "bot_id",
     "message",
@@ -43,7 +51,8 @@ class CozeChatOperator(CozeOperator):
     """Send a message to a Coze bot and return its answer.
 
     Returns the text of all its answers, oldest first. XComs beside it: ``chat_id``, ``conversation_id``, ``usage`` (tokens and
-    try_number), ``follow_ups`` and ``logid``. Without a *conversation_id* every try gets a conversation of its own.
+    try_number), ``follow_ups`` and ``logid``. Without a *conversation_id* every chat gets a conversation of its own, in which it is found
+    again if a process or a reply is lost.
 
     Arguments have Coze's names and meanings: https://www.coze.cn/open/docs/developer_guides/chat_v3.
 
@@ -70,6 +79,8 @@ class CozeChatOperator(CozeOperator):
 
     :raises CozeInputError: arguments are wrong; nothing was sent.
     :raises CozeAPIError: Coze refused the chat.
+    :raises CozeOutcomeUnknownError: an earlier request may have been billed, and *on_unknown* is ``fail``.
+    :raises CozeStateError: the record of earlier tries cannot be read or written; nothing was sent.
     :raises CozeOutcomeError: the chat ended without an answer, or not in time.
     """
 
@@ -87,6 +98,8 @@ class CozeChatOperator(CozeOperator):
         "bot_version",
         "publish_status",
         "auto_save_history",
+        "reuse",
+        "on_unknown",
         "coze_conn_id",
     )
     template_fields_renderers = {  # noqa: RUF012 - as Airflow declares it
@@ -98,6 +111,7 @@ class CozeChatOperator(CozeOperator):
         "extra_params": "json",
         "shortcut_command": "json",
     }
+    what = "chat"
     ui_color = "#d9e4ff"
 
     def __init__(
@@ -139,36 +153,35 @@ class CozeChatOperator(CozeOperator):
         self.cancel_on_kill = cancel_on_kill
         self._running: Chat | None = None
 
+    @decided
     def execute(self, context: Context) -> Any:
-        """Start the chat, and wait for it here or in the triggerer."""
+        """Start the chat, or go on with the one of an earlier try, and wait for it here or in the triggerer."""
         arguments = self._checked()
-        chat = self.hook.create_chat(**arguments)
-        started_at = self.hook.clock()
-        self._running = chat
-        self.log.info("Chat %s started in conversation %s (logid %s)", chat.id, chat.conversation_id, chat.logid)
+        self._set_deadline(context)
+        started = self._started(context, arguments)
+        chat = self._running = started.chat
+        self.log.info(
+            "Chat %s in conversation %s: %s (logid %s)", chat.id, chat.conversation_id, chat.status, chat.logid
+        )
         self._push(context, chat_id=chat.id, conversation_id=chat.conversation_id, logid=chat.logid)
         if not self.wait_for_completion:
             self._running = None
+            self._delivered(chat)
             return {"chat_id": chat.id, "conversation_id": chat.conversation_id}
-        if self.deferrable:
-            try:
-                chat = self._watch(chat, started_at, until=self._grace_ends(started_at))
-            except CozeError as error:
-                if not self._is_for_the_triggerer(error, started_at):
-                    raise
-                chat = self._running
-            if chat_phase(chat.status) in WAITING and not self._is_late(started_at):
-                self._wait_in_triggerer(chat, started_at)
-        else:
-            chat = self._watch(chat, started_at, until=self._deadline(started_at))
-        return self._finish(context, chat, started_at)
+        return self._waited(context, chat, started.since)
 
+    @decided
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Go on after a deferral.
 
-        :raises CozeTriggerEventError: the triggerer sent something that is not ours.
+        :raises CozeTriggerEventError: the triggerer sent something that is not ours, and the chat's ids are nowhere to be found.
         """
-        ended = ChatEvent.from_payload(event)
+        restore_texts(self, _TEXTS)
+        self._purchase = self._purchase_of(context)
+        try:
+            ended = ChatEvent.from_payload(event)
+        except CozeTriggerEventError as error:
+            return self._waited_anew(context, error)
         if ended.error is not None:
             raise ended.error
         chat = ended.chat
@@ -179,12 +192,17 @@ class CozeChatOperator(CozeOperator):
         return self._finish(context, chat, ended.started_at)
 
     def on_kill(self) -> None:
-        """Cancel the chat, within the seconds that a worker has left."""
+        """Cancel the chat, within the seconds that a worker has left, if a person ended the task."""
         chat, self._running = self._running, None
         if chat is None:
             return
         if not self.cancel_on_kill:
             self.log.warning("Chat %s is left running: cancel_on_kill is off. It goes on, and is billed", chat.id)
+            return
+        if self._goes_on():
+            self.log.warning(
+                "Chat %s is left running: a person did not end this task, and a retry goes on with it", chat.id
+            )
             return
         try:
             ended = self.hook.perform(flows.cancel_chat(chat, RetryPolicy(attempts=1)), hurry=True)
@@ -192,6 +210,52 @@ class CozeChatOperator(CozeOperator):
             self.log.warning("Chat %s could not be cancelled and may go on: %s", chat.id, error)
         else:
             self.log.info("Chat %s is %s; what it used is billed", ended.id, ended.status)
+
+    def _started(self, context: Context, arguments: dict[str, Any]) -> StartedChat:
+        """Return the chat of an earlier try, or a new one."""
+        self._purchase = self._purchase_of(context)
+        if self._purchase is None:
+            chat = self.hook.create_chat(**arguments)
+            return StartedChat(chat, self.hook.clock())
+        start = ChatStart(self.hook, self._purchase, self.log, on_unknown=self.on_unknown, until=self._deadline_at)
+        return start.chat(arguments)
+
+    def _store_in_coze(self, context: Context, key: str) -> Store | None:
+        return ConversationStore(
+            self.hook,
+            key=key,
+            bot_id=self.bot_id,
+            conversation_id=self.conversation_id,
+            since=began(context),
+            has_past=context["ti"].try_number > 1,
+        )
+
+    def _waited(self, context: Context, chat: Chat, started_at: float) -> Any:
+        """Wait for the chat, here or in the triggerer, and return its answer."""
+        if self.deferrable:
+            try:
+                chat = self._watch(chat, started_at, until=self._grace_ends())
+            except CozeError as error:
+                if not self._is_for_the_triggerer(error):
+                    raise
+                chat = self._running or chat
+            if chat_phase(chat.status) in WAITING and not self._is_late():
+                self._wait_in_triggerer(chat, started_at)
+        else:
+            chat = self._watch(chat, started_at, until=self._deadline_at)
+        return self._finish(context, chat, started_at)
+
+    def _waited_anew(self, context: Context, error: CozeTriggerEventError) -> Any:
+        """Wait again for a chat whose trigger sent nothing of use: its ids are in the record, or in this task's XComs."""
+        record = self._purchase.recorded() if self._purchase is not None else None
+        ids = dict(record.ids) if isinstance(record, Submitted) else self._pulled(context, "chat_id", "conversation_id")
+        if not ids.get("chat_id") or not ids.get("conversation_id"):
+            raise error
+        self.log.warning("%s Reading chat %s itself", error, ids["chat_id"])
+        known = Chat(id=ids["chat_id"], conversation_id=ids["conversation_id"], bot_id=self.bot_id, status="")
+        self._set_deadline(context)
+        chat = self._running = self.hook.perform(flows.read_chat(known, self.hook.retry))
+        return self._waited(context, chat, record.at if isinstance(record, Submitted) else self.hook.clock())
 
     def _checked(self) -> dict[str, Any]:
         """Return the arguments of the chat, all checked, now that templates are rendered."""
@@ -216,6 +280,7 @@ class CozeChatOperator(CozeOperator):
                 conversation_id=self.conversation_id,
                 auto_save_history=self.auto_save_history,
                 options=options,
+                reserved=_OWN_META_DATA if self.durable else 0,
             )
         )
         return {
@@ -251,7 +316,7 @@ class CozeChatOperator(CozeOperator):
                 coze_conn_id=self.coze_conn_id,
                 bot_id=chat.bot_id,
                 status=chat.status,
-                deadline=self._deadline(started_at),
+                deadline=self._deadline_at,
                 not_before=self._not_before(),
                 poll_interval=self.poll_interval,
                 cancel_on_kill=self.cancel_on_kill,
@@ -275,7 +340,12 @@ class CozeChatOperator(CozeOperator):
             follow_ups=answer.follow_ups,
             logid=chat.logid,
         )
+        self._delivered(chat)
         return answer.text
+
+    def _delivered(self, chat: Chat) -> None:
+        if self._purchase is not None:
+            self._purchase.delivered(chat.conversation_id)
 
     def _canceled_late(self, chat: Chat, waited: float) -> Chat:
         """Cancel a chat whose time is up; return it if it was completed in that very moment.

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_provider_coze.errors import CozeError
+from airflow_provider_coze.errors import CozeError, CozeTriggerEventError
 from airflow_provider_coze.operators.base import CozeOperator, restore_texts
+from airflow_provider_coze.operators.fate import decided
+from airflow_provider_coze.operators.run_start import RunStart, StartedRun
 from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.inputs import run_problems
 from airflow_provider_coze.protocol.messages import JsonValue
-from airflow_provider_coze.protocol.models import RunHistory, WorkflowRun
+from airflow_provider_coze.protocol.models import RunHistory
 from airflow_provider_coze.protocol.pacing import RUN_POLLS
+from airflow_provider_coze.state.record import Submitted
 from airflow_provider_coze.triggers.events import RunEvent
 from airflow_provider_coze.triggers.progress import log_run
 from airflow_provider_coze.triggers.workflow import CozeWorkflowTrigger
@@ -43,6 +46,8 @@ class CozeWorkflowOperator(CozeOperator):
     :param connector_id: the channel the run counts for; Coze's default is the API channel, 1024.
     :param execution_mode: ``async`` needs a paid plan and allows 24 h; ``sync`` works on every plan, holds the worker, and must end
         within 90 s, after which Coze drops the connection while the run goes on and is billed.
+    :param marker_parameter: the name of a parameter of the workflow that gets the marker of this run: the same text whenever the same
+        run is started again, so that the workflow can find out that it has run already.
     :param timeout: seconds to wait for the output; 3,600 by default. None: without end. A run cannot be cancelled.
 
     The parameters of all Coze operators, such as *deferrable*, are described at
@@ -50,6 +55,8 @@ class CozeWorkflowOperator(CozeOperator):
 
     :raises CozeInputError: arguments are wrong; nothing was sent.
     :raises CozeAPIError: Coze refused the run; with ``debug_url`` it was started and failed.
+    :raises CozeOutcomeUnknownError: an earlier request may have been billed, and *on_unknown* is ``fail``.
+    :raises CozeStateError: the record of earlier tries cannot be read or written; nothing was sent.
     :raises CozeOutcomeError: the run ended without an output, asks a question, or did not end in time.
     """
 
@@ -62,9 +69,13 @@ class CozeWorkflowOperator(CozeOperator):
         "workflow_version",
         "connector_id",
         "execution_mode",
+        "marker_parameter",
+        "reuse",
+        "on_unknown",
         "coze_conn_id",
     )
     template_fields_renderers = {"parameters": "json", "ext": "json"}  # noqa: RUF012 - as Airflow declares it
+    what = "run"
     ui_color = "#e3dcff"
 
     def __init__(
@@ -78,6 +89,7 @@ class CozeWorkflowOperator(CozeOperator):
         workflow_version: str | None = None,
         connector_id: str | None = None,
         execution_mode: str = "async",
+        marker_parameter: str | None = None,
         timeout: float | None = _TIMEOUT_SECONDS,
         **kwargs: Any,
     ) -> None:
@@ -90,40 +102,59 @@ class CozeWorkflowOperator(CozeOperator):
         self.workflow_version = workflow_version
         self.connector_id = connector_id
         self.execution_mode = execution_mode
+        self.marker_parameter = marker_parameter
         self._running: RunHistory | None = None
 
+    @decided
     def execute(self, context: Context) -> Any:
-        """Start the run, and wait for it here or in the triggerer."""
+        """Start the run, or go on with the one of an earlier try, and wait for it here or in the triggerer."""
         arguments = self._checked()
-        started_at = self.hook.clock()
+        self._set_deadline(context)
         if self.execution_mode == "sync":
-            return self._run_on_this_connection(context, arguments, started_at)
-        run = self._start(context, arguments)
-        if not self.wait_for_completion:
-            return {"workflow_id": self.workflow_id, "execute_id": run.execute_id, "debug_url": run.debug_url}
-        history = RunHistory(
-            execute_id=run.execute_id, execute_status="Running", debug_url=run.debug_url, logid=run.logid
+            self._running = RunHistory(execute_id="", execute_status="Running")  # its id comes with its result
+            if self.deferrable:
+                self.log.info(
+                    "A sync run is answered on this connection, so the worker waits for it; deferrable has no effect"
+                )
+        began = self.hook.clock()
+        started = self._started(context, arguments)
+        history = self._running = started.history
+        self.log.info(
+            "Run %s of workflow %s: %s (logid %s). See %s",
+            history.execute_id,
+            self.workflow_id,
+            history.execute_status,
+            history.logid,
+            history.debug_url,
         )
-        self._running = history
-        if self.deferrable:
-            try:
-                history = self._watch(history, started_at, until=self._grace_ends(started_at))
-            except CozeError as error:
-                if not self._is_for_the_triggerer(error, started_at):
-                    raise
-            if flows.is_waiting(history) and not self._is_late(started_at):
-                self._wait_in_triggerer(history, started_at)
-        else:
-            history = self._watch(history, started_at, until=self._deadline(started_at))
-        return self._finish(context, history, started_at)
+        self._push(context, execute_id=history.execute_id or None, debug_url=history.debug_url, logid=history.logid)
+        if not self.wait_for_completion:
+            self._running = None
+            self._delivered()
+            return {
+                "workflow_id": self.workflow_id,
+                "execute_id": history.execute_id,
+                "debug_url": history.debug_url,
+            }
+        if self.execution_mode == "sync" and started.reply is not None:
+            self._running = None
+            waited = self.hook.clock() - began
+            result = flows.direct_result(started.reply, workflow_id=self.workflow_id, waited=waited)
+            return self._return(context, result, waited)
+        return self._waited(context, history, started.since)
 
+    @decided
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Go on after a deferral.
 
-        :raises CozeTriggerEventError: the triggerer sent something that is not ours.
+        :raises CozeTriggerEventError: the triggerer sent something that is not ours, and the run's id is nowhere to be found.
         """
         restore_texts(self, _TEXTS)
-        ended = RunEvent.from_payload(event)
+        self._purchase = self._purchase_of(context)
+        try:
+            ended = RunEvent.from_payload(event)
+        except CozeTriggerEventError as error:
+            return self._waited_anew(context, error)
         if ended.error is not None:
             raise ended.error
         self.log.info(
@@ -163,6 +194,10 @@ class CozeWorkflowOperator(CozeOperator):
             problems.append(
                 'wait_for_completion=False needs execution_mode="async": a sync run is over when it is answered'
             )
+        if self.marker_parameter is not None and not (isinstance(self.marker_parameter, str) and self.marker_parameter):
+            problems.append(f"marker_parameter must be the name of a parameter, not {self.marker_parameter!r}")
+        elif self.marker_parameter and isinstance(parameters, Mapping) and self.marker_parameter in parameters:
+            problems.append(f"parameters holds {self.marker_parameter!r} already, which is the marker_parameter")
         self._refuse(problems)
         return {
             "workflow_id": self.workflow_id,
@@ -171,29 +206,54 @@ class CozeWorkflowOperator(CozeOperator):
             "options": options,
         }
 
-    def _start(self, context: Context, arguments: dict[str, Any]) -> WorkflowRun:
-        run = self.hook.run_workflow(**arguments)
-        self.log.info(
-            "Run %s of workflow %s started (logid %s). See %s",
-            run.execute_id,
-            self.workflow_id,
-            run.logid,
-            run.debug_url,
-        )
-        self._push(context, execute_id=run.execute_id or None, debug_url=run.debug_url, logid=run.logid)
-        return run
-
-    def _run_on_this_connection(self, context: Context, arguments: dict[str, Any], started_at: float) -> JsonValue:
-        """Run synchronously: Coze answers the start with the result."""
-        if self.deferrable:
-            self.log.info(
-                "A sync run is answered on this connection, so the worker waits for it; deferrable has no effect"
+    def _started(self, context: Context, arguments: dict[str, Any]) -> StartedRun:
+        """Return the run of an earlier try, or a new one."""
+        self._purchase = self._purchase_of(context)
+        if self._purchase is None:
+            run = self.hook.run_workflow(**arguments)
+            history = RunHistory(run.execute_id, "Running", debug_url=run.debug_url, logid=run.logid)
+            return StartedRun(history, self.hook.clock(), run)
+        if not self._purchase.is_kept and context["ti"].try_number > 1:
+            self.log.warning(
+                "Whether an earlier try of this task started a run is not known: this Airflow has no task state store, and "
+                "[coze] state_path is not set. A new run is started, and paid for"
             )
-        self._running = RunHistory(execute_id="", execute_status="Running")  # its id comes with its result
-        run = self._start(context, arguments)
-        self._running = None
-        waited = self.hook.clock() - started_at
-        return self._return(context, flows.direct_result(run, workflow_id=self.workflow_id, waited=waited), waited)
+        start = RunStart(
+            self.hook,
+            self._purchase,
+            self.log,
+            on_unknown=self.on_unknown,
+            marker_parameter=self.marker_parameter,
+        )
+        return start.run(arguments)
+
+    def _waited(self, context: Context, history: RunHistory, started_at: float) -> JsonValue:
+        """Wait for the run, here or in the triggerer, and return its output."""
+        if self.deferrable:
+            try:
+                history = self._watch(history, started_at, until=self._grace_ends())
+            except CozeError as error:
+                if not self._is_for_the_triggerer(error):
+                    raise
+            if flows.is_waiting(history) and not self._is_late():
+                self._wait_in_triggerer(history, started_at)
+        else:
+            history = self._watch(history, started_at, until=self._deadline_at)
+        return self._finish(context, history, started_at)
+
+    def _waited_anew(self, context: Context, error: CozeTriggerEventError) -> JsonValue:
+        """Wait again for a run whose trigger sent nothing of use: its id is in the record, or in this task's XComs."""
+        record = self._purchase.recorded() if self._purchase is not None else None
+        ids = dict(record.ids) if isinstance(record, Submitted) else self._pulled(context, "execute_id", "debug_url")
+        if not ids.get("execute_id"):
+            raise error
+        self.log.warning("%s Reading run %s itself", error, ids["execute_id"])
+        known = RunHistory(ids["execute_id"], "Running", debug_url=ids.get("debug_url"))
+        self._set_deadline(context)
+        history = self._running = self.hook.perform(
+            flows.read_run(known, self.hook.retry, workflow_id=self.workflow_id)
+        )
+        return self._waited(context, history, record.at if isinstance(record, Submitted) else self.hook.clock())
 
     def _watch(self, history: RunHistory, started_at: float, *, until: float | None) -> RunHistory:
         """Look at the run until it has ended or the time is up."""
@@ -219,7 +279,7 @@ class CozeWorkflowOperator(CozeOperator):
                 coze_conn_id=self.coze_conn_id,
                 status=history.execute_status,
                 debug_url=history.debug_url,
-                deadline=self._deadline(started_at),
+                deadline=self._deadline_at,
                 not_before=self._not_before(),
                 poll_interval=self.poll_interval,
             ),
@@ -241,4 +301,9 @@ class CozeWorkflowOperator(CozeOperator):
                 result.execute_id,
             )
         self._push(context, usage=self._usage(context, result.usage))
+        self._delivered()
         return result.output
+
+    def _delivered(self) -> None:
+        if self._purchase is not None:
+            self._purchase.delivered()

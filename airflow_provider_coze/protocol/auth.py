@@ -8,7 +8,6 @@ what the page leaves open (the audience of a server with a port).
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -25,7 +24,8 @@ from airflow_provider_coze.errors import (
     CozeRateLimitedError,
     CozeUnavailableError,
 )
-from airflow_provider_coze.protocol.envelope import is_expired_token, open_envelope
+from airflow_provider_coze.protocol.envelope import is_expired_token, logid_in, open_envelope
+from airflow_provider_coze.protocol.json_text import read_json
 from airflow_provider_coze.protocol.layers import through
 from airflow_provider_coze.protocol.messages import Call, Flow, Replay, Request, Response, Send, Sleep
 from airflow_provider_coze.protocol.retry import RetryPolicy
@@ -279,7 +279,7 @@ def _jwt(auth: _JwtAuth, base_url: str, now: float) -> str:
 def _opened(response: Response, call: Call[_Token]) -> Mapping[str, Any]:
     """Return the body. This endpoint answers ``{"error_code": word, "error_message"}`` where others have an envelope."""
     try:
-        body = json.loads(response.body)
+        body = read_json(response.body)
     except ValueError:
         body = None
     word = body.get("error_code") if isinstance(body, dict) else None
@@ -290,7 +290,7 @@ def _opened(response: Response, call: Call[_Token]) -> Mapping[str, Any]:
             msg=f"{word}: {body.get('error_message') or 'no message'}"[:500],
             status=response.status,
             origin=response.origin or None,
-            logid=response.headers.get("x-tt-logid"),
+            logid=logid_in(response, body),
         )
     return open_envelope(response, call)
 

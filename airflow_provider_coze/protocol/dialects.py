@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from airflow_provider_coze.errors import CozeInputError
 from airflow_provider_coze.protocol.endpoints.workflow import RUN_PATH
+from airflow_provider_coze.protocol.json_text import read_json
 from airflow_provider_coze.protocol.layers import through
 from airflow_provider_coze.protocol.messages import Flow, Request, Response, Send
 
@@ -91,8 +92,8 @@ def _request(request: Request, dialect: Dialect) -> Request:
 
 def _response(asked: Request, response: Response) -> Response:
     try:
-        body = json.loads(response.body)
-    except (ValueError, RecursionError):
+        body = read_json(response.body)
+    except ValueError:
         return response
     if not isinstance(body, dict):
         return response

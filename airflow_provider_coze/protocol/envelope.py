@@ -7,7 +7,6 @@ The code speaks first and the HTTP status second, because Coze answers most refu
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
@@ -15,9 +14,10 @@ from typing import Any
 
 from airflow_provider_coze.errors import CozeAPIError, CozePermissionError, CozeProtocolError
 from airflow_provider_coze.protocol import codes
+from airflow_provider_coze.protocol.json_text import read_json
 from airflow_provider_coze.protocol.messages import Call, Replay, Response
 
-__all__ = ["TOO_MANY_REQUESTS", "is_expired_token", "meaning_of", "open_envelope"]
+__all__ = ["TOO_MANY_REQUESTS", "is_expired_token", "logid_in", "meaning_of", "open_envelope"]
 
 #: Enough of an HTML page or of a model's complaint to recognise it; a log is not the place for the rest.
 _MAX_QUOTED = 500
@@ -45,7 +45,7 @@ def open_envelope(response: Response, call: Call[Any]) -> Mapping[str, Any]:
             f"{_consequence(call, codes.UNKNOWN, None)}",
             status=response.status,
             origin=response.origin or None,
-            logid=_logid(response, body),
+            logid=logid_in(response, body),
         )
     raise _refusal(response, call, body or {}, code)
 
@@ -64,8 +64,9 @@ def _refusal(response: Response, call: Call[Any], body: Mapping[str, Any], code:
     meaning = meaning_of(code, response.status)
     own_code = code if code not in (0, response.status, _IN_WORDS) else None
     msg = str(body.get("msg") or body.get("message") or body.get("error_message") or "") or _text(response.body)
-    logid = _logid(response, body)
-    debug_url = body.get("debug_url") or None
+    logid = logid_in(response, body)
+    found_url = body.get("debug_url")
+    debug_url = found_url if found_url and isinstance(found_url, str) else None
     facts = [f"HTTP {response.status}"]
     facts += [f"logid {logid}"] if logid else []
     facts += [f"host {response.origin}"] if response.origin else []
@@ -128,8 +129,8 @@ def _where(response: Response, call: Call[Any]) -> str:
 
 def _json_object(body: bytes) -> Mapping[str, Any] | None:
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):  # UnicodeDecodeError is a ValueError; a page of brackets nests too deep
+        value = read_json(body)
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 
@@ -138,17 +139,19 @@ def _code(body: Mapping[str, Any] | None) -> int:
     """Return the body's code; 0 where there is none. Coze writes it as an int or as a string of digits."""
     raw = (body or {}).get("code")
     try:
-        return int(raw) if raw is not None else 0
+        code = int(raw) if raw is not None else 0
     except (TypeError, ValueError, OverflowError):
         return _IN_WORDS
+    return code if abs(code) < 2**63 else _IN_WORDS  # what is longer is no code, and Airflow could not keep it
 
 
-def _logid(response: Response, body: Mapping[str, Any] | None) -> str | None:
+def logid_in(response: Response, body: Mapping[str, Any] | None) -> str | None:
     """Return the id that Coze's support asks for: x-tt-logid on the cloud, X-Log-ID from Coze Studio, or the body's detail."""
     detail = (body or {}).get("detail")
     in_body = detail.get("logid") if isinstance(detail, dict) else None
     found = response.headers.get("x-tt-logid") or response.headers.get("x-log-id") or in_body
-    return str(found) if found else None
+    # aiohttp makes halves of surrogate pairs of a header's bytes that are no UTF-8; nothing could store or print them.
+    return str(found).encode("utf-8", "replace").decode() if found else None
 
 
 def _retry_after(response: Response) -> float | None:
@@ -165,7 +168,7 @@ def _retry_after(response: Response) -> float | None:
         try:
             until = parsedate_to_datetime(raw)
             seconds = (until - parsedate_to_datetime(response.headers["date"])).total_seconds()
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError):  # the last one for a year that no date can hold
             return None
     return seconds if 0 <= seconds < float("inf") else None
 

@@ -24,6 +24,7 @@ from airflow_provider_coze.protocol.retry import RetryPolicy
 from airflow_provider_coze.protocol.statuses import WAITING, Phase, chat_phase, run_phase
 
 __all__ = [
+    "NOT_VISIBLE_SECONDS",
     "ChatAnswer",
     "RunResult",
     "Watch",
@@ -43,7 +44,7 @@ __all__ = [
 T = TypeVar("T")
 
 #: A run's record may not be visible at once. Coze gives no figure; replication that takes longer than this is an error.
-_NOT_VISIBLE_SECONDS = 30.0
+NOT_VISIBLE_SECONDS = 30.0
 #: A paid chat or run is not given up because Coze cannot be read for a while: this long, then the error is raised.
 _PATIENCE_SECONDS = 600.0
 
@@ -119,7 +120,7 @@ def read_chat(chat: Chat, retry: RetryPolicy) -> Flow[Chat]:
     except CozeError as error:
         error.located(
             f"Chat {chat.id!r} in conversation {chat.conversation_id!r} was started and may go on in Coze, and is billed; "
-            "a retry of the task starts another.",
+            "a retry of the task goes on with it, unless durable is False.",
             chat_id=chat.id,
             conversation_id=chat.conversation_id,
         )
@@ -158,7 +159,7 @@ def chat_answer(chat: Chat, retry: RetryPolicy, *, waited: float) -> Flow[ChatAn
     except CozeError as error:
         error.located(
             f"Chat {chat.id!r} in conversation {chat.conversation_id!r} is completed and paid for; its answer stays in Coze "
-            "and can be read there. A retry of the task starts another.",
+            "and can be read there. A retry of the task reads it, unless durable is False.",
             chat_id=chat.id,
             conversation_id=chat.conversation_id,
         )
@@ -197,7 +198,7 @@ def watch_run(history: RunHistory, watch: Watch, *, workflow_id: str) -> Flow[Ru
         try:
             history = yield from read_run(history, watch.retry(), workflow_id=workflow_id)
         except CozeNotFoundError as error:
-            if error.code != codes.NOT_VISIBLE_YET or watch.clock() - watch.since >= _NOT_VISIBLE_SECONDS:
+            if error.code != codes.NOT_VISIBLE_YET or watch.clock() - watch.since >= NOT_VISIBLE_SECONDS:
                 raise
     return history
 
@@ -213,7 +214,7 @@ def read_run(history: RunHistory, retry: RetryPolicy, *, workflow_id: str) -> Fl
     except CozeError as error:
         error.located(
             f"Run {execute_id!r} of workflow {workflow_id!r} was started and may go on in Coze, and is billed; "
-            "a retry of the task starts another.",
+            "a retry of the task goes on with it, unless durable is False.",
             workflow_id=workflow_id,
             execute_id=execute_id,
             debug_url=history.debug_url,

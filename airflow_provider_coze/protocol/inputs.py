@@ -14,6 +14,8 @@ __all__ = ["chat_problems", "id_problems", "run_problems"]
 
 _MAX_MESSAGES = 100
 _MAX_META_PAIRS, _MAX_META_KEY, _MAX_META_VALUE = 16, 64, 512
+#: Levels of ``parameters``. No workflow's input comes near it, and Python's stack is not endless.
+_MAX_DEPTH = 100
 _PUBLISH_STATUSES = ("published_online", "unpublished_draft")
 _ROLES = ("user", "assistant")
 _CONTENT_TYPES = ("text", "object_string")
@@ -30,10 +32,12 @@ def chat_problems(
     conversation_id: object,
     auto_save_history: object,
     options: Mapping[str, object],
+    reserved: int = 0,
 ) -> list[str]:
     """Return what is wrong with a chat's arguments; an empty list is a chat that may be sent.
 
     :param options: the further body fields by Coze's names; None means not given.
+    :param reserved: how many pairs of meta_data are not the user's.
     """
     problems = id_problems("bot_id", bot_id) + id_problems("user_id", user_id)
     if conversation_id is not None:
@@ -44,17 +48,17 @@ def chat_problems(
     if message is not None:
         problems += _text_problems("message", message)
     if additional_messages is not None:
-        problems += _message_problems(additional_messages)
+        problems += _message_problems(additional_messages, reserved)
     if auto_save_history is not True:
         problems.append("auto_save_history must be True: Coze keeps no answer to fetch otherwise (code 4007)")
     problems += _pairs_problems("custom_variables", options.get("custom_variables"))
-    problems += _meta_problems(options.get("meta_data"))
+    problems += _meta_problems(options.get("meta_data"), reserved)
     problems += _pairs_problems("extra_params", options.get("extra_params"), allowed=("latitude", "longitude"))
     problems += _json_object_problems("parameters", options.get("parameters"))
     problems += _json_object_problems("shortcut_command", options.get("shortcut_command"))
     publish_status = options.get("publish_status")
     if publish_status is not None and publish_status not in _PUBLISH_STATUSES:
-        problems.append(f"publish_status must be one of {_PUBLISH_STATUSES}, not {publish_status!r}")
+        problems.append(f"publish_status must be one of {_PUBLISH_STATUSES}, not {_shown(publish_status)}")
     if options.get("bot_version") is not None:
         problems += _text_problems("bot_version", options["bot_version"])
         if publish_status == "unpublished_draft":
@@ -83,12 +87,15 @@ def run_problems(*, workflow_id: object, parameters: object, options: Mapping[st
 def id_problems(name: str, value: object) -> list[str]:
     """Return what is wrong with an id: Coze's are strings of digits, which YAML, JSON and templates like to make numbers of."""
     if isinstance(value, bool) or not isinstance(value, str):
-        hint = f'; write it in quotes: "{value}"' if isinstance(value, int) and not isinstance(value, bool) else ""
+        is_number = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**20
+        hint = f'; write it in quotes: "{value}"' if is_number else ""
         return [f"{name} must be a string, not {_kind(value)}{hint}"]
     if value.strip() in _NOTHING:
         return [f"{name} is {value!r}: empty, or a template that rendered to nothing"]
     if value != value.strip() or len(value.split()) > 1:
         return [f"{name} {value!r} has white space in it"]
+    if not value.isprintable():  # half an emoji, which no address can hold, or what was copied along unseen
+        return [f"{name} {value!r} has a character in it that cannot be printed"]
     return []
 
 
@@ -100,7 +107,7 @@ def _text_problems(name: str, value: object) -> list[str]:
     return []
 
 
-def _message_problems(messages: object) -> list[str]:
+def _message_problems(messages: object, reserved: int) -> list[str]:
     if not isinstance(messages, Sequence) or isinstance(messages, str):
         return [f"additional_messages must be a list of messages, not {_kind(messages)}"]
     if not messages:
@@ -116,23 +123,24 @@ def _message_problems(messages: object) -> list[str]:
             problems.append(f"{where} must be a mapping with role and content, not {_kind(message)}")
             continue
         if message.get("role", "user") not in _ROLES:
-            problems.append(f"{where}: role must be one of {_ROLES}, not {message['role']!r}")
+            problems.append(f"{where}: role must be one of {_ROLES}, not {_shown(message['role'])}")
         if message.get("content_type", "text") not in _CONTENT_TYPES:
-            problems.append(f"{where}: content_type must be one of {_CONTENT_TYPES}, not {message['content_type']!r}")
+            problems.append(f"{where}: content_type must be one of {_CONTENT_TYPES}, not {_shown(message['content_type'])}")
         problems += _text_problems(f"{where}: content", message.get("content"))
-        problems += [f"{where}: {problem}" for problem in _meta_problems(message.get("meta_data"))]
+        problems += [f"{where}: {problem}" for problem in _meta_problems(message.get("meta_data"), reserved)]
     last = messages[-1]
     if isinstance(last, Mapping) and last.get("role", "user") == "assistant":
         problems.append("the last of additional_messages is this chat's question, so its role must be user")
     return problems
 
 
-def _meta_problems(value: object) -> list[str]:
+def _meta_problems(value: object, reserved: int) -> list[str]:
     problems = _pairs_problems("meta_data", value)
     if problems or not isinstance(value, Mapping):
         return problems
-    if len(value) > _MAX_META_PAIRS:
-        problems.append(f"meta_data has {len(value)} pairs; Coze takes at most {_MAX_META_PAIRS} (code 4003)")
+    if len(value) > _MAX_META_PAIRS - reserved:
+        kept = f", and {reserved} of them are needed to find the chat again (durable=True)" if reserved else ""
+        problems.append(f"meta_data has {len(value)} pairs; Coze takes at most {_MAX_META_PAIRS} (code 4003){kept}")
     problems += [
         f"meta_data key {key!r} is over {_MAX_META_KEY} characters" for key in value if len(key) > _MAX_META_KEY
     ]
@@ -150,14 +158,14 @@ def _pairs_problems(name: str, value: object, allowed: Sequence[str] = ()) -> li
         return []
     if not isinstance(value, Mapping):
         return [f"{name} must be a mapping of strings to strings, not {_kind(value)}"]
-    problems = [f"{name} has a key that is no string: {key!r}" for key in value if not isinstance(key, str)]
+    problems = [f"{name} has a key that is no string: {_shown(key)}" for key in value if not isinstance(key, str)]
     problems += [
-        f"{name}[{key!r}] must be a string, not {_kind(item)}"
+        f"{name}[{_shown(key)}] must be a string, not {_kind(item)}"
         for key, item in value.items()
         if not isinstance(item, str)
     ]
     if allowed:
-        problems += [f"{name} knows only {', '.join(allowed)}, not {key!r}" for key in value if key not in allowed]
+        problems += [f"{name} knows only {', '.join(allowed)}, not {_shown(key)}" for key in value if key not in allowed]
     return problems
 
 
@@ -172,20 +180,38 @@ def _json_object_problems(name: str, value: object) -> list[str]:
                 "task's output itself"
             )
         return [f"{name} must be a mapping, not {_kind(value)}{hint}"]
-    return [f"{name}{path} is {_kind(item)}, which JSON cannot hold" for path, item in _not_json(value)]
+    return [f"{name}{path} {problem}" for path, problem in _not_json(value)]
 
 
-def _not_json(value: Any, path: str = "") -> list[tuple[str, object]]:
-    if isinstance(value, Mapping):
-        found = [(f"{path}[{key!r}]", key) for key in value if not isinstance(key, str)]
-        return found + [hit for key, item in value.items() for hit in _not_json(item, f"{path}[{key!r}]")]
-    if isinstance(value, list | tuple):
-        return [hit for index, item in enumerate(value) for hit in _not_json(item, f"{path}[{index}]")]
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
-        return [(path, value)]
-    return []
+def _not_json(value: Any, path: str = "", around: tuple[int, ...] = ()) -> list[tuple[str, str]]:
+    """Return where in *value* something is that JSON cannot hold, and what.
+
+    :param around: the identities of what it stands in.
+    """
+    inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else None
+    if inner is None:
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            return [(path, f"is {_kind(value)}, which JSON cannot hold")]
+        return []
+    if id(value) in around:
+        return [(path, "is what it stands in, which JSON cannot hold")]
+    if len(around) >= _MAX_DEPTH:
+        return [("", f"has more than {_MAX_DEPTH} levels")]
+    found = [
+        (f"{path}[{_shown(key)}]", f"is {_kind(key)}, which JSON cannot hold")
+        for key in (value if isinstance(value, Mapping) else ())
+        if not isinstance(key, str)
+    ]
+    around = (*around, id(value))
+    return found + [hit for key, item in inner for hit in _not_json(item, f"{path}[{_shown(key)}]", around)]
+
+
+def _shown(value: object) -> str:
+    """Return *value* as code where that is short and certain to work, else what it is."""
+    is_short = isinstance(value, str | float | None) or (isinstance(value, int) and abs(value) < 10**20)
+    return repr(value) if is_short else _kind(value)
 
 
 def _kind(value: object) -> str:

@@ -48,14 +48,15 @@ def identifier(body: Mapping[str, Any], name: str, what: str) -> str:
 
 
 def integer(value: object) -> int:
-    """Return a count or a time that Coze writes as a number, as digits, or not at all (0)."""
+    """Return a count or a time that Coze writes as a number, as digits, or not at all (0); what is over 64 bits is neither."""
     try:
-        return int(str(value).strip() or 0) if value is not None else 0
+        number = int(str(value).strip() or 0) if value is not None else 0
     except ValueError:
         try:
-            return int(float(str(value)))
+            number = int(float(str(value)))
         except (ValueError, OverflowError):
             return 0
+    return number if abs(number) < 2**63 else 0
 
 
 def mapping(value: object) -> dict[str, Any]:
@@ -68,8 +69,7 @@ def records(value: object) -> list[Mapping[str, Any]]:
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
-#: 9999-12-31 is the last day that a DateTime can hold.
-_YEAR_10000 = 253_402_300_800
+_YEAR_10000 = 253_402_300_800  # 9999-12-31 is the last day that a DateTime can hold
 
 
 def moment(seconds: int) -> pendulum.DateTime | None:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from airflow_provider_coze import errors as e
 from airflow_provider_coze.protocol import codes
-from airflow_provider_coze.protocol.models import Chat, RunHistory
+from airflow_provider_coze.protocol.models import Chat, RunHistory, mapping
 from airflow_provider_coze.protocol.statuses import Phase, chat_phase, run_phase
 
 __all__ = ["chat_error", "chat_timeout", "run_error"]
+
+#: Of work that was left going on.
+_WAITED_AGAIN = "A retry of this task waits for it again, unless durable is False."
+#: Of work that waits for somebody.
+_FOUND_AGAIN = "A retry of this task finds it as it stands then, unless durable is False: that pays for a new one."
 
 
 def chat_error(chat: Chat, *, waited: float) -> e.CozeOutcomeError:
@@ -40,10 +45,10 @@ def chat_error(chat: Chat, *, waited: float) -> e.CozeOutcomeError:
             )
         case Phase.NEEDS_INPUT:
             calls = [dict(call) for call in chat.tool_calls]
-            names = sorted({str((call.get("function") or {}).get("name") or call.get("type")) for call in calls})
+            names = sorted({str(mapping(call.get("function")).get("name") or call.get("type")) for call in calls})
             return e.CozeChatRequiresActionError(
                 f"{what} is waiting for the outputs of {len(calls)} tool call(s) {names}{where}; it does not go on without them, "
-                f"and cannot be cancelled. Submit them with CozeHook.submit_tool_outputs, or take the tool off the bot. {anew}",
+                f"and cannot be cancelled. Submit them with CozeHook.submit_tool_outputs, or take the tool off the bot. {_FOUND_AGAIN}",
                 tool_calls=calls,
                 logid=chat.logid,
                 **ids,
@@ -59,15 +64,18 @@ def chat_timeout(chat: Chat, *, waited: float, canceled: bool | None = None) -> 
     """
     match canceled:
         case True:
-            now = "It has been cancelled, which does not take back what it used up to then."
+            now = (
+                "It has been cancelled, which does not take back what it used up to then. A retry of this task starts, and pays for, a "
+                "new chat."
+            )
         case False:
-            now = "It could not be cancelled, so Coze may go on with it and charge for it."
+            now = f"It could not be cancelled, so Coze may go on with it and charge for it. {_WAITED_AGAIN}"
         case None:
-            now = "Coze goes on with it and charges for it."
+            now = f"Coze goes on with it and charges for it. {_WAITED_AGAIN}"
     where = f" (logid {chat.logid})" if chat.logid else ""
     return e.CozeChatTimeoutError(
         f"Chat {chat.id!r} in conversation {chat.conversation_id!r} had no answer after {waited:.0f} s{where}. {now} "
-        "A retry of this task starts, and pays for, a new chat. To wait longer, raise timeout.",
+        "To wait longer, raise timeout.",
         chat_id=chat.id,
         conversation_id=chat.conversation_id,
         bot_id=chat.bot_id or None,
@@ -111,13 +119,13 @@ def run_error(history: RunHistory, *, workflow_id: str, waited: float) -> e.Coze
             return e.CozeRunInterruptedError(
                 f"{what} asks a question (interrupt type {interrupt.get('type')}, event {interrupt.get('event_id')}) and does not "
                 f"go on without an answer{where}. Answer it with POST /v1/workflows/resume (CozeHook.request), "
-                f"or take the question out of the workflow. {anew}",
+                f"or take the question out of the workflow. {_FOUND_AGAIN}",
                 interrupt=interrupt,
                 **facts,
             )
         case _:
             return e.CozeRunTimeoutError(
                 f"{what} was still {history.execute_status or 'invisible'!r} after {waited:.0f} s{where}. Coze goes on with it and "
-                f"charges for it, because a run cannot be cancelled. {anew} To wait longer, raise timeout.",
+                f"charges for it, because a run cannot be cancelled. {_WAITED_AGAIN} To wait longer, raise timeout.",
                 **facts,
             )

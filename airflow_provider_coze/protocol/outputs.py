@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
+from airflow_provider_coze.protocol.json_text import read_json
 from airflow_provider_coze.protocol.messages import JsonValue
 from airflow_provider_coze.protocol.models import Message
 
@@ -57,8 +57,8 @@ def _by_age(messages: Iterable[Message], kind: str) -> list[Message]:
 def _container(text: str) -> dict[str, Any] | list[Any] | None:
     """Return the object or array that *text* is the JSON of. A number or a word in JSON's clothes stays text."""
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):  # nested too deep to be read: still a paid output
+        value = read_json(text)
+    except ValueError:  # nested too deep to be read: still a paid output
         return None
     return value if isinstance(value, dict | list) else None
 

@@ -7,10 +7,17 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_provider_coze.compat import AirflowSensorTimeout, AirflowSkipException, BaseSensorOperator, PokeReturnValue
+from airflow_provider_coze.compat import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+)
 from airflow_provider_coze.errors import CozeInputError, CozeNotFoundError
 from airflow_provider_coze.hooks.coze import CozeHook
 from airflow_provider_coze.operators.base import default_deferrable, min_deferral_seconds, restore_texts
+from airflow_provider_coze.operators.fate import deciding
 from airflow_provider_coze.protocol import codes, flows
 from airflow_provider_coze.protocol.inputs import id_problems
 from airflow_provider_coze.protocol.models import Chat, RunHistory
@@ -50,7 +57,8 @@ class _CozeSensor(BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Look once; if it is not over, look again by poking, or from the triggerer."""
         restore_texts(self, self.template_fields)
-        self._refuse(self._problems())
+        with deciding(self, only_looks=True):
+            self._refuse(self._problems())
         if not self.deferrable:
             return super().execute(context)
         with self._skipping():
@@ -61,7 +69,15 @@ class _CozeSensor(BaseSensorOperator):
         self._wait_in_triggerer(now, deadline=now + self.timeout, not_before=now + min_deferral_seconds())
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once."""
+        """Look once; take what there is to take.
+
+        :raises CozeError: Airflow repeats no look, and no task, whose error is an ``AirflowFailException`` as well.
+        """
+        # With silent_fail Airflow goes on after every other error: it would never ask a policy.
+        with deciding(self, only_looks=True, asks_policy=not (self.soft_fail or self.silent_fail)):
+            return self._look(context)
+
+    def _look(self, context: Context) -> PokeReturnValue:
         raise NotImplementedError
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
@@ -70,7 +86,7 @@ class _CozeSensor(BaseSensorOperator):
         :raises CozeTriggerEventError: the triggerer sent something that is not ours.
         """
         restore_texts(self, self.template_fields)
-        with self._skipping():
+        with self._skipping(), deciding(self, only_looks=True, asks_policy=not self.soft_fail):
             return self._complete(context, event)
 
     def _complete(self, context: Context, event: dict[str, Any] | None) -> Any:
@@ -84,10 +100,12 @@ class _CozeSensor(BaseSensorOperator):
 
     @contextlib.contextmanager
     def _skipping(self) -> Iterator[None]:
-        """Do what Airflow does around poke, and does not do around a deferral: skip a task that is never to fail."""
+        """Do what Airflow does around poke, and does not do around a deferral: skip a task that is to skip where it fails."""
         try:
             yield
         except Exception as error:
+            if self.soft_fail and isinstance(error, AirflowFailException):
+                raise AirflowSkipException("Skipping due to soft_fail is set to True.") from error
             if self.never_fail and not isinstance(error, AirflowSkipException):
                 raise AirflowSkipException("Skipping due to never_fail is set to True.") from error
             raise
@@ -128,7 +146,7 @@ class CozeChatSensor(_CozeSensor):
         self.conversation_id = conversation_id
         self.chat_id = chat_id
 
-    def poke(self, context: Context) -> PokeReturnValue:
+    def _look(self, context: Context) -> PokeReturnValue:
         """Look once; fetch the answer if there is one."""
         known = Chat(id=self.chat_id, conversation_id=self.conversation_id, status="")
         chat = self.hook.perform(flows.read_chat(known, self.hook.retry))
@@ -203,7 +221,7 @@ class CozeWorkflowSensor(_CozeSensor):
         self.workflow_id = workflow_id
         self.execute_id = execute_id
 
-    def poke(self, context: Context) -> PokeReturnValue:
+    def _look(self, context: Context) -> PokeReturnValue:
         """Look once; take the output if there is one."""
         history = self._visible(RunHistory(execute_id=self.execute_id, execute_status=""))
         if history.execute_status != self._seen:

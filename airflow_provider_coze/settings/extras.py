@@ -118,7 +118,7 @@ def _text(allowed: str, pattern: re.Pattern[str] = VISIBLE, default: str | None 
         if is_empty(value):
             return default
         # Some Airflow versions decode the values of a URI as JSON, so an id of digits may arrive as a number.
-        text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        text = str(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**20 else value
         if isinstance(text, str) and pattern.fullmatch(text.strip()):
             return text.strip()
         raise WrongValue(value, allowed)

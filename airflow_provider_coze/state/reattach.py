@@ -82,7 +82,7 @@ def decide(
             return Submit('reuse is "never"')
         case _ if record.fingerprint != fingerprint:
             return Submit("the rendered input is not the recorded one's")
-        case _ if record.delivered not in (None, generation) and reuse != "always":
+        case Submitted(delivered=int(noted)) if noted != generation and reuse != "always":
             return Submit("the task was cleared after it had its answer")
         case Intent(sent_to=None) if needs_conversation:
             return Submit()

@@ -14,7 +14,18 @@ from typing import Any, TypeAlias
 
 from airflow_provider_coze.errors import CozeStateError
 
-__all__ = ["Intent", "Record", "Submitted", "decode", "delivered", "encode", "fingerprint", "identity", "next_marker"]
+__all__ = [
+    "Intent",
+    "Record",
+    "Submitted",
+    "decode",
+    "delivered",
+    "encode",
+    "fingerprint",
+    "fingerprint_in",
+    "identity",
+    "new_marker",
+]
 
 #: Of the JSON form. A reader refuses what it does not know: taking it for "nothing there" would buy again.
 VERSION = 1
@@ -30,14 +41,12 @@ class Intent:
     :ivar marker: what the request carries to be known by again; differs between the submissions of one task instance.
     :ivar at: Unix seconds.
     :ivar sent_to: the conversation that the chat is sent to. None while nothing can have been sent there.
-    :ivar delivered: as in :class:`Submitted`; only where Coze itself is the store, which knows no chat id at that point.
     """
 
     fingerprint: str
     marker: str
     at: float
     sent_to: str | None = None
-    delivered: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +78,17 @@ def identity(*, dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
     return hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:_KEY_DIGITS]
 
 
-def next_marker(key: str, last: Record | None) -> str:
-    """Return what the requests of a new submission carry: the key, and how many submissions its task instance has made."""
-    number = last.marker.rpartition("/")[2] if last else "0"
-    return f"{key}/{int(number) + 1 if number.isdecimal() else 1}"
+def new_marker(key: str, fingerprint: str, now: float) -> str:
+    """Return what the requests of a new submission carry: whose it is, when it was decided on, and of which input.
+
+    The time (milliseconds) makes it another one for every submission, also of a task whose earlier ones nobody knows any more.
+    """
+    return f"{key}/{round(now * 1000)}/{fingerprint}"
+
+
+def fingerprint_in(marker: str) -> str:
+    """Return the fingerprint that a marker ends with; "" if it is none of ours."""
+    return marker.rpartition("/")[2] if marker.count("/") == 2 else ""
 
 
 def fingerprint(arguments: Mapping[str, Any]) -> str:
@@ -81,7 +97,7 @@ def fingerprint(arguments: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_DIGITS]
 
 
-def delivered(record: Record, generation: int) -> Record:
+def delivered(record: Submitted, generation: int) -> Submitted:
     """Return the record of an answer that is about to be handed to Airflow by a try of this ``max_tries``."""
     return replace(record, delivered=generation)
 
@@ -94,11 +110,10 @@ def encode(record: Record) -> dict[str, Any]:
         "fingerprint": record.fingerprint,
         "marker": record.marker,
         "at": record.at,
-        "delivered": record.delivered,
     }
     if isinstance(record, Intent):
         return {**common, "sent_to": record.sent_to}
-    return {**common, "ids": dict(record.ids)}
+    return {**common, "ids": dict(record.ids), "delivered": record.delivered}
 
 
 def decode(value: object) -> Record:
@@ -110,14 +125,13 @@ def decode(value: object) -> Record:
         raise _unreadable(f"a {type(value).__name__}")
     if value.get("version") != VERSION:
         raise _unreadable(f"version {value.get('version')!r}, where {VERSION} is known")
-    facts: dict[str, Any] = {name: value.get(name) for name in ("fingerprint", "marker", "at", "delivered")}
+    facts: dict[str, Any] = {name: value.get(name) for name in ("fingerprint", "marker", "at")}
     sound = isinstance(facts["fingerprint"], str) and isinstance(facts["marker"], str) and _is_time(facts["at"])
-    sound = sound and _is_generation(facts["delivered"])
     match value.get("phase"):
         case "intent" if sound and isinstance(value.get("sent_to"), str | None):
             return Intent(**facts, sent_to=value.get("sent_to"))
-        case "submitted" if sound and _is_texts(value.get("ids")):
-            return Submitted(**facts, ids=dict(value["ids"]))
+        case "submitted" if sound and _is_texts(value.get("ids")) and _is_generation(value.get("delivered")):
+            return Submitted(**facts, ids=dict(value["ids"]), delivered=value.get("delivered"))
     raise _unreadable(f"fields {sorted(map(str, value))} that do not fit together")
 
 

@@ -5,6 +5,7 @@ A store that cannot be read is an error and never "nothing there", because "noth
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_coze.compat import conf, never_expire, object_storage_path
 from airflow_provider_coze.errors import CozeStateError
-from airflow_provider_coze.state.record import Record, decode, encode
+from airflow_provider_coze.state.record import Record, Submitted, decode, delivered, encode
 
 if TYPE_CHECKING:
     from airflow_provider_coze.compat import Context
@@ -44,8 +45,31 @@ class Store(Protocol):
         :raises CozeStateError: it is not certain that it is gone.
         """
 
+    def deliver(self, generation: int, conversation_id: str) -> None:
+        """Note that the answer is about to be handed to Airflow by a try of this ``max_tries``.
 
-class InMemory:
+        :param conversation_id: of a chat; "" for a run.
+        :raises CozeStateError: it could not be noted. A clear by hand then gets the old answer again instead of asking anew.
+        """
+
+
+class _Kept(abc.ABC):
+    """What stores that keep the record itself have in common."""
+
+    @abc.abstractmethod
+    def read(self) -> Record | None: ...
+
+    @abc.abstractmethod
+    def write(self, record: Record) -> None: ...
+
+    def deliver(self, generation: int, conversation_id: str) -> None:
+        """Note in the record that its answer is about to be handed over."""
+        record = self.read()
+        if isinstance(record, Submitted):
+            self.write(delivered(record, generation))
+
+
+class InMemory(_Kept):
     """A record that ends with the process: for flows that are driven without Airflow."""
 
     def __init__(self) -> None:
@@ -64,7 +88,7 @@ class InMemory:
         self._value = None
 
 
-class TaskStateStore:
+class TaskStateStore(_Kept):
     """Airflow's own store of task instances (3.3 and later): it outlives tries and clears, and ends with the DAG run.
 
     :param accessor: ``context["task_state_store"]``.
@@ -91,7 +115,7 @@ class TaskStateStore:
             self._accessor.delete(STATE_KEY)
 
 
-class ObjectStorage:
+class ObjectStorage(_Kept):
     """One small JSON file for each task instance, on anything that fsspec reaches.
 
     :param root: ``[coze] state_path``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from airflow_provider_coze.compat import TriggerEvent
+from airflow_provider_coze.compat import TriggerEvent, ais_wanted
 from airflow_provider_coze.errors import CozeError
 from airflow_provider_coze.triggers.base import DEFAULT_CONN_ID, CozeTrigger
 
@@ -82,9 +82,18 @@ class CozeChatTrigger(CozeTrigger):
         yield TriggerEvent((await watch_chat(self)).to_payload())
 
     async def on_kill(self) -> None:
-        """Cancel the chat, because a user ended the deferred task (called by Airflow 3.3 and later)."""
+        """Cancel the chat if a person ended the deferred task (called by Airflow 3.3 and later).
+
+        Airflow 3.3.2 also calls it when a triggerer was too slow to be heard of and its triggers went to another one, which goes on
+        with them (https://github.com/apache/airflow/pull/73454).
+        """
         if not self.cancel_on_kill:
             self.log.info("Chat %s is left running: cancel_on_kill is off", self.chat_id)
+            return
+        if await ais_wanted(self.task_instance) is not False:
+            self.log.info(
+                "Chat %s is left running: its task was not ended by a person, and goes on elsewhere", self.chat_id
+            )
             return
         await self._load()
         from airflow_provider_coze.triggers.watching import cancel_chat

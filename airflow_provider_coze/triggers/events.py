@@ -15,6 +15,10 @@ from airflow_provider_coze.protocol.models import Chat, RunHistory, Usage
 __all__ = ["ChatEvent", "RunEvent"]
 
 
+#: Thirty thousand years from now, in Unix seconds.
+_FAR_FUTURE = 1e12
+
+
 @dataclass(frozen=True, slots=True)
 class ChatEvent:
     """How a chat stood when the trigger stopped watching: ended, paused, still going at the deadline, or out of sight.
@@ -50,10 +54,10 @@ class ChatEvent:
             chat=Chat(
                 id=str(payload["chat_id"]),
                 conversation_id=str(payload["conversation_id"]),
-                bot_id=str(payload.get("bot_id") or ""),
+                bot_id=_text(payload, "bot_id") or "",
                 status=str(payload["status"]),
                 usage=Usage.from_body(payload.get("usage")),
-                logid=payload.get("logid"),
+                logid=_text(payload, "logid"),
             ),
             started_at=float(payload["started_at"]),
             error=_error(payload),
@@ -92,8 +96,8 @@ class RunEvent:
             history=RunHistory(
                 execute_id=str(payload["execute_id"]),
                 execute_status=str(payload["status"]),
-                debug_url=payload.get("debug_url"),
-                logid=payload.get("logid"),
+                debug_url=_text(payload, "debug_url"),
+                logid=_text(payload, "logid"),
             ),
             workflow_id=str(payload["workflow_id"]),
             started_at=float(payload["started_at"]),
@@ -112,7 +116,7 @@ def _payload(event: object, needed: tuple[str, ...], what: str) -> Mapping[str, 
         came = "no event" if event is None else f"a {type(event).__name__}"
     raise CozeTriggerEventError(
         f"The task was resumed with {came}. The {what} it waited for may be going on in Coze, and is billed; its ids are in this "
-        "task's XComs and in the log above. A retry of the task starts another."
+        "task's XComs and in the log above. A retry of the task goes on with it, unless durable is False."
     )
 
 
@@ -121,5 +125,11 @@ def _error(payload: Mapping[str, Any]) -> CozeError | None:
     return CozeError.from_payload(error) if isinstance(error, Mapping) else None
 
 
+def _text(payload: Mapping[str, Any], name: str) -> str | None:
+    value = payload.get(name)
+    return value if isinstance(value, str) else None
+
+
 def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Tell whether it is a moment in Unix seconds that a wait can be measured from; NaN is in no range."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _FAR_FUTURE

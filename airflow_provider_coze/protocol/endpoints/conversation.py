@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from airflow_provider_coze.protocol.messages import Call, JsonValue, Replay, Request
-from airflow_provider_coze.protocol.models import Conversation, MessagePage, mapping, records
+from airflow_provider_coze.protocol.models import Conversation, Message, MessagePage, mapping, records
 
 __all__ = [
     "ConversationPage",
     "conversation_messages",
     "create_conversation",
     "list_conversations",
+    "modify_message",
+    "rename_conversation",
     "retrieve_conversation",
 ]
 
@@ -96,6 +99,22 @@ def conversation_messages(
     given = {key: value for key, value in body.items() if value is not None}
     request = Request("POST", "/v1/conversation/message/list", query={"conversation_id": conversation_id}, json=given)
     return Call(request, MessagePage.from_body, Replay.ALWAYS, "listMessage")
+
+
+def rename_conversation(*, conversation_id: str, name: str) -> Call[Conversation]:
+    """Give a conversation another name, 100 characters at most. https://www.coze.cn/open/docs/developer_guides/edit_conversation."""
+    request = Request("PUT", f"/v1/conversations/{quote(conversation_id, safe='')}", json={"name": name})
+    return Call(request, Conversation.from_body, Replay.ALWAYS, "editConversation")
+
+
+def modify_message(*, conversation_id: str, message_id: str, meta_data: Mapping[str, str]) -> Call[Message]:
+    """Replace a message's meta_data; its content stays. https://www.coze.cn/open/docs/developer_guides/modify_message.
+
+    The answer holds the message under ``message``, not under ``data``.
+    """
+    query = {"conversation_id": conversation_id, "message_id": message_id}
+    request = Request("POST", "/v1/conversation/message/modify", query=query, json={"meta_data": dict(meta_data)})
+    return Call(request, lambda body: Message.from_record(mapping(body.get("message"))), Replay.ALWAYS, "modifyMessage")
 
 
 def _page(body: Mapping[str, Any]) -> ConversationPage:

@@ -21,7 +21,7 @@ from airflow_provider_coze.protocol.models import (
     text_or_none,
 )
 
-__all__ = ["BUDGET", "RUN_PATH", "node_output", "run_history", "run_workflow", "workflow_info"]
+__all__ = ["BUDGET", "RUN_PATH", "execute_id_in", "node_output", "run_history", "run_workflow", "workflow_info"]
 
 #: Starting runs and reading their records are one class in Coze's limits (50 requests a second on the free plan).
 BUDGET = "workflow"
@@ -83,7 +83,7 @@ def _run(body: Mapping[str, Any]) -> WorkflowRun:
     interrupt = mapping(body.get("interrupt_data"))
     run = WorkflowRun(
         # A synchronous answer leaves execute_id empty; every debug_url in the documents carries it.
-        execute_id=str(body.get("execute_id") or "") or _execute_id_in(debug_url),
+        execute_id=str(body.get("execute_id") or "") or execute_id_in(debug_url),
         debug_url=debug_url,
         data=text_or_none(body.get("data")),
         usage=Usage.from_body(body.get("usage")),
@@ -93,13 +93,14 @@ def _run(body: Mapping[str, Any]) -> WorkflowRun:
     if not run.execute_id and run.data is None and run.interrupt is None:
         raise CozeProtocolError(
             f"Coze accepted the run, but named neither an execute_id nor a result (logid {run.logid}); its answer has "
-            f"{sorted(body)}. The run may be going on, and is billed; a retry of the task starts another.",
+            f"{sorted(body)}. The run may be going on, and is billed.",
             logid=run.logid,
         )
     return run
 
 
-def _execute_id_in(debug_url: str | None) -> str:
+def execute_id_in(debug_url: str | None) -> str:
+    """Return the id of the run that a debug_url shows; "" if it names none."""
     try:
         return parse_qs(urlsplit(debug_url or "").query).get("execute_id", [""])[0]
     except ValueError:  # no URL; a paid run is not lost for that

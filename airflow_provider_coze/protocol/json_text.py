@@ -1,0 +1,72 @@
+"""Read JSON that somebody else wrote into values that every reader after us can have. Knows nothing of Coze.
+
+Python reads more than JSON is (RFC 8259), and nests as deep as its own stack. Airflow keeps less: version 3 passes an XCom on as
+msgpack, whose integers have 64 bits, and as strict JSON in UTF-8, without NaN and without halves of surrogate pairs
+(airflow.sdk.execution_time.comms, httpx). A result that is refused there is lost after it was paid for, so it is made fit here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["MAX_DEPTH", "read_json"]
+
+#: How deep objects and lists may stand inside one another. Python's stack, of 1,000 calls, also has to hold those who write the value.
+MAX_DEPTH = 100
+
+_HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
+
+
+def read_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text, with what cannot be kept replaced.
+
+    NaN and the infinities, which are not JSON, become None, as in JavaScript's and pandas' own JSON; integers over 64 bits become a
+    string of their digits; the half of a surrogate pair, which is left of a text that was cut inside an emoji, becomes U+FFFD.
+
+    :raises ValueError: it is not JSON, or nests deeper than :data:`MAX_DEPTH`.
+    """
+    if not isinstance(text, str):
+        text = text.decode(json.detect_encoding(text), "surrogatepass")
+    try:
+        value = json.loads(text, parse_constant=_no_number, parse_float=_finite, parse_int=_whole)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if text.count("[") + text.count("{") > MAX_DEPTH and _is_deeper([value], MAX_DEPTH):
+        raise ValueError(f"nested deeper than {MAX_DEPTH}")
+    if _HALF_PAIR.search(text):
+        # A whole pair that was escaped is one character by now, so what UTF-16 cannot write are the halves.
+        plain = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        value = json.loads(plain)
+    return value
+
+
+def _no_number(word: str) -> None:
+    return None
+
+
+def _finite(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None
+
+
+def _whole(digits: str) -> int | str:
+    if len(digits) < 19:
+        return int(digits)
+    if len(digits) > 20:  # int() would refuse some thousands of them
+        return digits
+    number = int(digits)
+    return number if -(2**63) <= number < 2**64 else digits
+
+
+def _is_deeper(values: Iterable[Any], depth: int) -> bool:
+    for _ in range(depth):
+        values = [item for value in values for item in _inside(value)]
+    return any(isinstance(value, dict | list) for value in values)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
