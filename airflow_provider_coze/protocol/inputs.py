@@ -125,7 +125,9 @@ def _message_problems(messages: object, reserved: int) -> list[str]:
         if message.get("role", "user") not in _ROLES:
             problems.append(f"{where}: role must be one of {_ROLES}, not {_shown(message['role'])}")
         if message.get("content_type", "text") not in _CONTENT_TYPES:
-            problems.append(f"{where}: content_type must be one of {_CONTENT_TYPES}, not {_shown(message['content_type'])}")
+            problems.append(
+                f"{where}: content_type must be one of {_CONTENT_TYPES}, not {_shown(message['content_type'])}"
+            )
         problems += _text_problems(f"{where}: content", message.get("content"))
         problems += [f"{where}: {problem}" for problem in _meta_problems(message.get("meta_data"), reserved)]
     last = messages[-1]
@@ -165,7 +167,9 @@ def _pairs_problems(name: str, value: object, allowed: Sequence[str] = ()) -> li
         if not isinstance(item, str)
     ]
     if allowed:
-        problems += [f"{name} knows only {', '.join(allowed)}, not {_shown(key)}" for key in value if key not in allowed]
+        problems += [
+            f"{name} knows only {', '.join(allowed)}, not {_shown(key)}" for key in value if key not in allowed
+        ]
     return problems
 
 
@@ -188,7 +192,9 @@ def _not_json(value: Any, path: str = "", around: tuple[int, ...] = ()) -> list[
 
     :param around: the identities of what it stands in.
     """
-    inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else None
+    inner = (
+        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else None
+    )
     if inner is None:
         try:
             json.dumps(value, allow_nan=False)

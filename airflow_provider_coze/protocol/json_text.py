@@ -24,15 +24,15 @@ _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 def read_json(text: str | bytes) -> Any:
     """Return the value of a JSON text, with what cannot be kept replaced.
 
-    NaN and the infinities, which are not JSON, become None, as in JavaScript's and pandas' own JSON; integers over 64 bits become a
-    string of their digits; the half of a surrogate pair, which is left of a text that was cut inside an emoji, becomes U+FFFD.
+    A number that cannot be kept (NaN, an infinity, an integer over 64 bits) becomes the text that was written; the half of a surrogate
+    pair, which is left of a text that was cut inside an emoji, becomes U+FFFD.
 
     :raises ValueError: it is not JSON, or nests deeper than :data:`MAX_DEPTH`.
     """
     if not isinstance(text, str):
         text = text.decode(json.detect_encoding(text), "surrogatepass")
     try:
-        value = json.loads(text, parse_constant=_no_number, parse_float=_finite, parse_int=_whole)
+        value = json.loads(text, parse_constant=str, parse_float=_finite, parse_int=_whole)
     except RecursionError:
         raise ValueError("nested too deep") from None
     if text.count("[") + text.count("{") > MAX_DEPTH and _is_deeper([value], MAX_DEPTH):
@@ -44,13 +44,9 @@ def read_json(text: str | bytes) -> Any:
     return value
 
 
-def _no_number(word: str) -> None:
-    return None
-
-
-def _finite(digits: str) -> float | None:
+def _finite(digits: str) -> float | str:
     number = float(digits)
-    return number if math.isfinite(number) else None
+    return number if math.isfinite(number) else digits
 
 
 def _whole(digits: str) -> int | str:

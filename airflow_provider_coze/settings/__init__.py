@@ -116,7 +116,8 @@ def _given_extras(extra: Mapping[str, Any] | str | None, problems: list[str]) ->
     if isinstance(extra, str):
         try:
             extra = json.loads(extra) if extra.strip() else None
-        except (ValueError, RecursionError):  # its message is not passed on: it holds the text, which may hold the private key
+        except (ValueError, RecursionError):
+            # The message of the error is not passed on: it holds the text, which may hold the private key.
             problems.append("`extra` is a text that is not JSON; allowed: a JSON object")
             return {}
     if extra is None:

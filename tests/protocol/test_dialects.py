@@ -164,10 +164,10 @@ def test_studios_names_of_fields_are_understood() -> None:
     }
 
 
-def test_text_that_is_no_valid_unicode_survives_the_translation() -> None:
+def test_text_that_is_no_valid_unicode_is_translated_into_text_that_is() -> None:
     half = '{"code":0,"Messages":[{"role":"assistant","type":"answer","content":"half an emoji: \\ud83d"}]}'
     (message,) = heard(chat.chat_messages(conversation_id="1", chat_id="2"), answer(half))
-    assert message.content == "half an emoji: \ud83d"
+    assert message.content == "half an emoji: \ufffd"
 
 
 @pytest.mark.parametrize("body", ["record not found", "[1]", "", "[" * 100_000], ids=lambda body: body[:16] or "empty")
