@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -27,8 +25,6 @@ class Watched:
 
     run: Run
     triggerer_log: str
-    #: Seconds in which the triggerer's loop was ready to run and had no core.
-    starved: float
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +33,7 @@ def watched(airflow_of: Callable[[str], Stack], coze: Server) -> Watched:
     # Two cores need 180 s, most of it for starting and ending 400 task processes. Every look costs the API server too.
     run = run_dag(airflow, "many_chats", coze, seconds=800, every=5)
     log = airflow.component_log("triggerer").read_text(errors="replace")
-    return Watched(run, log + airflow.task_logs("many_chats", "ask"), _starved(airflow))
+    return Watched(run, log + airflow.task_logs("many_chats", "ask"))
 
 
 @pytest.fixture(scope="module")
@@ -69,31 +65,15 @@ def test_every_chat_is_billed_once(run: Run) -> None:
 
 def test_no_trigger_blocks_the_triggerer(watched: Watched) -> None:
     assert "triggers currently running" in watched.triggerer_log
-    # Airflow's watchdog cannot tell a loop that is blocked from one that waits for a core; Linux can.
-    blocked = re.findall(r"async thread was blocked for ([\d.]+) seconds", watched.triggerer_log)
-    assert sum(map(float, blocked)) <= watched.starved
+    assert re.findall(r"async thread was blocked for ([\d.]+) seconds", watched.triggerer_log) == []
 
 
-def test_the_triggerer_shares_one_connection_pool(watched: Watched) -> None:
-    # One pool at a time, kept for 15 s after its last user: on a loaded machine the first few chats can be over for longer
-    # than that before the next one defers, and then it is opened anew. 200 chats never have more than a few.
-    assert 1 <= watched.triggerer_log.count("Opened a connection pool to") <= 3
+def test_the_triggerer_opens_one_connection_pool(watched: Watched) -> None:
+    assert watched.triggerer_log.count("Opened a connection pool to") == 1
 
 
 def test_no_connection_stays_open(run: Run, coze: Server) -> None:
-    patience = time.monotonic() + 40  # the pool stays for 15 s after the last chat
+    patience = time.monotonic() + 40  # an idle one stays for 15 s after the last chat
     while coze.emulator.connections_open and time.monotonic() < patience:
         time.sleep(0.5)
     assert coze.emulator.connections_open == 0
-
-
-def _starved(airflow: Stack) -> float:
-    """Return for how long the busiest of the triggerer's processes waited for a core."""
-    waits = [0.0]
-    for entry in airflow.processes.living():
-        with contextlib.suppress(OSError):
-            place = Path(f"/proc/{entry.pid}")
-            if b"triggerer" in (place / "cmdline").read_bytes():
-                # Of the main thread, where the loop runs: nanoseconds on a core, nanoseconds waiting for one, turns.
-                waits.append(int((place / "schedstat").read_text().split()[1]) / 1e9)
-    return max(waits)
