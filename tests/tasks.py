@@ -31,7 +31,21 @@ from airflow_provider_coze.protocol.auth import TokenCaches
 from airflow_provider_coze.protocol.messages import Request
 from tests.driving import NOON, VirtualTime
 
-__all__ = ["NOON", "TOKEN", "Coze", "Run", "TaskInstance", "coze", "coze_site", "fire", "run", "studio"]
+__all__ = [
+    "NOON",
+    "TOKEN",
+    "Airflow",
+    "Coze",
+    "Run",
+    "TaskInstance",
+    "airflow",
+    "coze",
+    "coze_site",
+    "fire",
+    "is_kind",
+    "run",
+    "studio",
+]
 
 TOKEN = "pat_FULLYRECOGNISABLETOKEN"
 LOGGER = "tests.tasks"
@@ -259,6 +273,31 @@ def studio(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) ->
     """Give a self-hosted Coze Studio, reached by the connection ``coze_default``."""
     with _site(dialect="studio") as site:
         yield _connected(site, monkeypatch, caplog)
+
+
+def is_kind(error: BaseException, kind: type[BaseException]) -> bool:
+    """Tell whether an error is of exactly this class, or is that and one that Airflow does not retry: see operators.fate."""
+    return isinstance(error, kind) and type(error).__name__ == kind.__name__
+
+
+class Airflow:
+    """What Airflow says when a task or trigger that is being killed asks whether its work is still wanted."""
+
+    wanted: bool | None = None
+
+
+@pytest.fixture
+def airflow(monkeypatch: pytest.MonkeyPatch) -> Airflow:
+    """Give an Airflow in which a person has ended the task, until the test says otherwise."""
+    said = Airflow()
+    said.wanted = False
+
+    async def ais_wanted(ti: Any) -> bool | None:
+        return said.wanted
+
+    monkeypatch.setattr("airflow_provider_coze.operators.base.is_wanted", lambda ti: said.wanted)
+    monkeypatch.setattr("airflow_provider_coze.triggers.chat.ais_wanted", ais_wanted)
+    return said
 
 
 @pytest.fixture(params=["plain", "deferred"])

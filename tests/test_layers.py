@@ -34,9 +34,10 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         {"requests", "aiohttp", "airflow", "time"},
     ),
     "sensors": (
-        {"errors", "protocol", "hooks", "triggers", "compat", "operators.base", "sensors"},
+        {"errors", "protocol", "hooks", "triggers", "compat", "operators.base", "operators.fate", "sensors"},
         {"requests", "aiohttp", "airflow", "time"},
     ),
+    "retry_policy": ({"errors", "protocol.policy", "compat"}, {"requests", "aiohttp", "airflow", "logging"}),
     "compat": (set(), {"requests", "aiohttp"}),
     "emulator": ({"protocol.messages", "emulator"}, {"airflow", "requests"}),
 }

@@ -160,7 +160,9 @@ BY_CODE: dict[int, Meaning] = {
         "It is lifted on the next day; until then retries are refused too.",
         fate=Fate(Later.TOMORROW, "The limit is lifted on the next day."),
     ),
-    4009: _row("Coze is at capacity", e.CozeUnavailableError, "Try again later.", Again.SOON),
+    # 4009, 4013 and 4020 answer a start before anything ran. That is our inference: a chat is answered before its model is asked, and
+    # an answer about a run that exists has a debug_url, which overrules this (protocol.retry, protocol.recovery).
+    4009: _row("Coze is at capacity", e.CozeUnavailableError, "Try again later.", Again.SOON, started=False),
     4010: _row(
         "the prompt exceeds the model's context",
         e.CozeRejectedError,
@@ -176,6 +178,7 @@ BY_CODE: dict[int, Meaning] = {
         e.CozeRateLimitedError,
         "Wait, and let fewer tasks start at once: an Airflow pool bounds them over all workers.",
         Again.SOON,
+        started=False,
     ),
     4014: _row(
         "the bot cannot answer this question", e.CozeRejectedError, "Rephrase the message, or look at the bot's settings."
@@ -198,6 +201,7 @@ BY_CODE: dict[int, Meaning] = {
         e.CozeRateLimitedError,
         "Wait a minute; let fewer tasks start at once (an Airflow pool bounds them over all workers), or buy more.",
         Again.SOON,
+        started=False,
         fate=Fate(Later.WAIT_MINUTE, "What was purchased is a number of requests per minute."),
     ),
     4021: _row("the workflow is not configured", e.CozeRejectedError, "Configure and publish the bot's workflow in Coze."),

@@ -17,7 +17,7 @@ from airflow_provider_coze.protocol import codes
 from airflow_provider_coze.protocol.json_text import read_json
 from airflow_provider_coze.protocol.messages import Call, Replay, Response
 
-__all__ = ["TOO_MANY_REQUESTS", "is_expired_token", "logid_in", "meaning_of", "open_envelope"]
+__all__ = ["is_expired_token", "logid_in", "meaning_of", "open_envelope"]
 
 #: Enough of an HTML page or of a model's complaint to recognise it; a log is not the place for the rest.
 _MAX_QUOTED = 500
@@ -25,7 +25,7 @@ _MAX_QUOTED = 500
 _IN_WORDS = -1
 
 #: RFC 6585, 4: the sender is over its rate. We read it as "not begun", whatever the code beside it says.
-TOO_MANY_REQUESTS = 429
+_TOO_MANY_REQUESTS = 429
 
 
 def open_envelope(response: Response, call: Call[Any]) -> Mapping[str, Any]:
@@ -97,7 +97,7 @@ def meaning_of(code: int, status: int) -> codes.Meaning:
     Beside any code, HTTP 429 says that the request was turned away before anything ran.
     """
     known = _meaning(code, status)
-    return replace(known, started=False) if status == TOO_MANY_REQUESTS else known
+    return replace(known, started=False) if status == _TOO_MANY_REQUESTS else known
 
 
 def _meaning(code: int, status: int) -> codes.Meaning:

@@ -147,13 +147,15 @@ def send_chat(start: Call[Chat], search: Search, retry: RetryPolicy, *, in_doubt
             if found := (yield from find_chat(search, retry, alive=busy)):
                 return found
             if failure is not None:
-                yield Sleep(retry.next_wait(_lost(failure), attempt, Replay.ALWAYS) or 0.0)
+                wait = retry.next_wait(failure, attempt - 1, Replay.ALWAYS) or 0.0
+                if search.until is not None and search.clock() + wait >= search.until:
+                    raise failure
+                yield Sleep(wait)
         try:
             return (yield from call(start, retry))
         except CozeConversationBusyError as error:
-            # Nobody else writes into a dedicated conversation. In another one it may be somebody else's chat: without a doubt it is.
-            if not search.dedicated and not in_doubt:
-                raise
+            if not in_doubt:
+                raise  # somebody else's chat
             failure = error
         except CozeError as error:
             if not may_have_started(error) or not is_worth_repeating(error):
@@ -254,11 +256,6 @@ def marked(messages: Sequence[Mapping[str, JsonValue]], marker: str) -> list[dic
     *before, question = (dict(message) for message in messages)
     given = question.get("meta_data")
     return [*before, {**question, "meta_data": {**(given if isinstance(given, Mapping) else {}), MARKER_FIELD: marker}}]
-
-
-def _lost(failure: CozeError) -> CozeError:
-    """Return what the wait before another attempt is reckoned from: what Coze asked for, or a lost answer."""
-    return failure if failure.retry_after else CozeTransportError(str(failure), never_sent=True)
 
 
 def _unknown(search: Search, *, gone: bool = False) -> CozeOutcomeUnknownError:

@@ -13,7 +13,7 @@ from tenacity import RetryCallState, wait_random_exponential
 
 from airflow_provider_coze.errors import CozeAPIError, CozeError, CozeTransportError
 from airflow_provider_coze.protocol import codes
-from airflow_provider_coze.protocol.envelope import TOO_MANY_REQUESTS, meaning_of
+from airflow_provider_coze.protocol.envelope import meaning_of
 from airflow_provider_coze.protocol.messages import Replay
 
 __all__ = ["RetryPolicy"]
@@ -63,5 +63,5 @@ def _again(error: CozeError, replay: Replay) -> codes.Again:
 
 
 def _turned_away(error: CozeAPIError) -> bool:
-    """Tell whether the answer proves that nothing ran. No code does it well enough to spend money on: only HTTP 429 (RFC 6585, 4)."""
-    return error.status == TOO_MANY_REQUESTS and error.debug_url is None  # only a run that exists has a debug_url
+    """Tell whether the answer says that nothing ran. A debug_url says the opposite of any code: only a run that exists has one."""
+    return error.debug_url is None and meaning_of(error.code or 0, error.status or 0).started is False

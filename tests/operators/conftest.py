@@ -2,4 +2,4 @@
 
 from tests import tasks
 
-coze_site, coze, studio, run = tasks.coze_site, tasks.coze, tasks.studio, tasks.run
+coze_site, coze, studio, run, airflow = tasks.coze_site, tasks.coze, tasks.studio, tasks.run, tasks.airflow

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -12,9 +14,12 @@ from airflow_provider_coze.emulator import scenarios
 from airflow_provider_coze.emulator.default_world import ECHO, SLEEPER, SLEEPER_BOT
 from airflow_provider_coze.operators.chat import CozeChatOperator
 from airflow_provider_coze.operators.workflow import CozeWorkflowOperator
-from tests.tasks import Coze, TaskInstance
+from tests.tasks import Airflow, Coze, TaskInstance
 
 CANCEL = "POST /v3/chat/cancel"
+
+#: In all tests that do not say otherwise a person has ended the task.
+pytestmark = pytest.mark.usefixtures("airflow")
 
 
 def chat(coze: Coze, **arguments: Any) -> CozeChatOperator:
@@ -68,6 +73,44 @@ def test_a_kill_never_raises_and_asks_once(
     assert coze.ledger[0].id in caplog.text
 
 
+@pytest.mark.parametrize("wanted", [True, None], ids=["a worker is stopped", "nobody knows"])
+def test_a_kill_that_no_person_asked_for_leaves_the_chat_to_the_retry(
+    coze: Coze, airflow: Airflow, caplog: pytest.LogCaptureFixture, wanted: bool | None
+) -> None:
+    airflow.wanted = wanted
+    task = chat(coze, message="sleep 20: rested")
+    coze.time.after(3, task.on_kill)
+    assert task.execute({"ti": TaskInstance()}) == "rested"
+    assert coze.asked(CANCEL) == 0
+    assert (
+        f"Chat {coze.ledger[0].id} is left running: a person did not end this task, and a retry goes on" in caplog.text
+    )
+
+
+def test_a_chat_that_no_retry_goes_on_with_is_cancelled_whoever_ends_the_task(coze: Coze, airflow: Airflow) -> None:
+    airflow.wanted = True
+    task = chat(coze, durable=False)
+    coze.time.after(3, task.on_kill)
+    with pytest.raises(e.CozeChatCanceledError):
+        task.execute({"ti": TaskInstance()})
+    assert coze.times(CANCEL) == [3.0]
+
+
+def test_an_airflow_that_does_not_answer_is_not_waited_for(coze: Coze, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_provider_coze.operators import base
+
+    over = threading.Event()
+    monkeypatch.setattr(base, "is_wanted", lambda ti: over.wait(30))
+    monkeypatch.setattr(base, "_QUESTION_SECONDS", 0.05)
+    task = chat(coze, message="sleep 20: rested")
+    coze.time.after(3, task.on_kill)
+    begun = time.monotonic()
+    assert task.execute({"ti": TaskInstance()}) == "rested"
+    over.set()
+    assert time.monotonic() - begun < 10
+    assert coze.asked(CANCEL) == 0
+
+
 def test_a_kill_that_cannot_reach_coze_says_that_the_chat_may_go_on(
     coze: Coze, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,7 +120,7 @@ def test_a_kill_that_cannot_reach_coze_says_that_the_chat_may_go_on(
 
     def killed() -> None:
         away = coze.prepared(chat(coze))
-        away._running = task._running
+        away._running, away._ti = task._running, task._ti
         monkeypatch.setenv("AIRFLOW_CONN_COZE_DEFAULT", coze.connection(host=nobody))
         away.on_kill()
 

@@ -103,6 +103,7 @@ LATER_BY_STATUS = {408: "retry", 429: "retry"}
 
 #: Answers to a start which prove that nothing was started.
 PROVE_NOTHING_STARTED = {4000, 4001, 4002, 4003, 4004, 4005, 4006, 4007, 4015, 4016, 4100, 4101, 4200, 6003, 700012006}
+PROVE_NOTHING_STARTED |= {4009, 4013, 4020}  # as far as no debug_url says the opposite
 PROVE_NOTHING_STARTED |= {6031, 103000000, 103000001, 103000002, 103100002, 720702004, 720702011}  # Studio's
 
 EVERY_ANSWER = [(code, status) for code in KINDS for status in (200, *PAIRS.get(code, (400, 500)))]

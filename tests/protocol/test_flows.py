@@ -254,7 +254,7 @@ def test_patience_ends_after_ten_minutes_and_the_error_knows_where_the_work_stan
     assert 500 < virtual_time.now - NOON <= 601
     assert error.facts().items() >= work.ids.items()
     assert "is billed" in str(error)
-    assert "a retry of the task starts another" in str(error)
+    assert "a retry of the task goes on with it, unless durable is False" in str(error)
 
 
 @both
@@ -362,6 +362,18 @@ def test_cancelling_is_repeated_when_its_answer_is_lost() -> None:
 
 # --- the answer of a chat
 
+#: What a retry of the task does, in the words of each error.
+AFTERWARDS = {
+    errors.CozeChatFailedError: "starts, and pays for, a new chat",
+    errors.CozeChatCanceledError: "starts, and pays for, a new chat",
+    errors.CozeChatRequiresActionError: "finds it as it stands then",
+    errors.CozeChatTimeoutError: "waits for it again, unless durable is False",
+    errors.CozeRunFailedError: "starts, and pays for, a new run",
+    errors.CozeRunCanceledError: "starts, and pays for, a new run",
+    errors.CozeRunInterruptedError: "finds it as it stands then",
+    errors.CozeRunTimeoutError: "waits for it again, unless durable is False",
+}
+
 
 def test_the_answer_of_a_completed_chat_is_fetched() -> None:
     chat = replace(CHAT, status="completed")
@@ -393,7 +405,7 @@ def test_a_chat_without_an_answer_is_an_error_with_its_ids_and_nothing_is_fetche
     assert type(error) is kind
     ids = {"chat_id": "33", "conversation_id": "22", "bot_id": "11", "logid": "L1"}
     assert error.facts().items() >= ids.items()
-    for text in ("'33'", "'22'", "L1", "starts, and pays for, a new chat"):
+    for text in ("'33'", "'22'", "L1", AFTERWARDS[kind]):
         assert text in str(error)
 
 
@@ -500,7 +512,7 @@ def test_a_run_without_a_result_is_an_error_with_its_ids(fields: dict[str, Any],
     assert type(caught.value) is kind
     ids = {"workflow_id": "44", "execute_id": "55", "debug_url": DEBUG_URL, "logid": "L1"}
     assert caught.value.facts().items() >= ids.items()
-    for text in ("'55'", "'44'", "L1", DEBUG_URL, "starts, and pays for, a new run"):
+    for text in ("'55'", "'44'", "L1", DEBUG_URL, AFTERWARDS[kind]):
         assert text in str(caught.value)
 
 

@@ -152,6 +152,14 @@ def test_trouble_that_stays_is_raised_in_the_end_and_nothing_is_billed(site: Sit
     assert site.emulator.requests[POST] == RETRY.attempts
 
 
+def test_trouble_is_raised_when_the_time_is_up_and_not_later(site: Site) -> None:
+    site.emulator.script(scenarios.server_trouble(), on=POST, times=None)  # asks for waits of 30 s
+    with pytest.raises(e.CozeUnavailableError):
+        site.sent(search=site.search(until=NOON + 20))
+    assert site.time.now <= NOON + 20
+    assert site.billed == []
+
+
 def test_a_conversation_that_says_it_is_busy_has_the_chat_of_the_try_before(site: Site) -> None:
     site.emulator.world.question_listed_at_once = False  # nothing of it can be seen while it runs
     running = site.perform(flows.call(site.start(**slow()), RETRY))

@@ -67,11 +67,11 @@ def test_all_waits_of_a_request_together_stay_within_its_budget_and_its_attempts
     assert waited <= policy.budget_seconds
 
 
-#: Answers after which something may be running on Coze: all but a 429.
+#: Answers after which something may be running on Coze.
 api_errors = st.builds(
     lambda kind, **facts: kind("no", **{k: v for k, v in facts.items() if v is not None}),
     st.sampled_from([CozeAPIError, *CozeAPIError.__subclasses__()]),
-    code=st.none() | st.sampled_from([4009, 4013, 4020, 5000, 720702222, 1]),
+    code=st.none() | st.sampled_from([5000, 720702222, 4102, 1]),
     status=st.sampled_from([200, 408, 500, 502, 503]),
     retry_after=st.none() | st.floats(0, 100),
 )
@@ -87,6 +87,13 @@ def test_a_billed_request_is_never_sent_again_once_it_may_have_arrived(
 @pytest.mark.parametrize("replay", [READ, BILLED])
 def test_what_provably_never_left_is_sent_again_even_if_it_is_billed(replay: Replay) -> None:
     assert RetryPolicy().next_wait(NEVER_SENT, 1, replay) is not None
+
+
+@pytest.mark.parametrize("code", [4009, 4013, 4020])
+def test_a_start_that_was_turned_away_by_its_code_is_sent_again_unless_a_run_exists(code: int) -> None:
+    assert RetryPolicy().next_wait(CozeAPIError("no", code=code, status=200), 1, BILLED) is not None
+    started = CozeAPIError("no", code=code, status=200, debug_url="https://www.coze.cn/work_flow?execute_id=1")
+    assert RetryPolicy().next_wait(started, 1, BILLED) is None
 
 
 @pytest.mark.parametrize("replay", [READ, BILLED])

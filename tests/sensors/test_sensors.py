@@ -6,7 +6,12 @@ import itertools
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException, TaskDeferred
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
 
 from airflow_provider_coze import errors as e
 from airflow_provider_coze.emulator import scenarios
@@ -174,6 +179,85 @@ def test_a_timeout_skips_where_failing_softly_is_on(coze: Coze, watch: Watch, ki
 def test_a_failure_skips_where_the_task_is_never_to_fail(coze: Coze, watch: Watch, kind: type, ids: Any) -> None:
     with pytest.raises(AirflowSkipException):
         watch(kind, **ids(coze), never_fail=True)
+
+
+# --- what no other look can change
+
+
+ENDED = pytest.mark.parametrize(
+    ("kind", "begin", "error"),
+    [
+        (CozeChatSensor, lambda coze: chat(coze, BROKE_BOT), e.CozeChatFailedError),
+        (CozeWorkflowSensor, lambda coze: run(coze, BROKEN), e.CozeRunFailedError),
+    ],
+    ids=["chat", "run"],
+)
+
+
+@ENDED
+def test_an_end_without_an_answer_is_not_looked_at_again_by_a_retry(
+    coze: Coze, watch: Watch, kind: type, begin: Any, error: type[e.CozeError]
+) -> None:
+    with pytest.raises(error) as caught:
+        watch(kind, **begin(coze))
+    assert isinstance(caught.value, AirflowFailException)
+
+
+@ENDED
+def test_an_end_without_an_answer_skips_where_failing_softly_is_on(
+    coze: Coze, watch: Watch, kind: type, begin: Any, error: type[e.CozeError]
+) -> None:
+    for policy in ({}, {"retry_policy": object()}):
+        with pytest.raises(AirflowSkipException):
+            watch(kind, **begin(coze), soft_fail=True, **policy)
+
+
+@ENDED
+def test_an_end_without_an_answer_is_no_silent_failure_to_be_looked_at_until_the_timeout(
+    coze: Coze, watch: Watch, kind: type, begin: Any, error: type[e.CozeError]
+) -> None:
+    for policy in ({}, {"retry_policy": object()}):
+        with pytest.raises(error):
+            watch(kind, **begin(coze), silent_fail=True, **policy)
+        assert coze.time.now < NOON + 200
+
+
+@ENDED
+def test_a_policy_is_asked_where_a_sensor_has_one(
+    coze: Coze, watch: Watch, kind: type, begin: Any, error: type[e.CozeError]
+) -> None:
+    with pytest.raises(error) as caught:
+        watch(kind, **begin(coze), retry_policy=object())
+    assert not isinstance(caught.value, AirflowFailException)
+
+
+@KINDS
+def test_a_look_that_can_succeed_later_is_left_to_the_retries_of_the_task(
+    coze: Coze, watch: Watch, kind: type, begin: Any
+) -> None:
+    ids = begin(coze)
+    coze.script(scenarios.bad_gateway(), on="GET /v*", times=None)
+    for soft in (False, True):
+        with pytest.raises(e.CozeUnavailableError) as caught:
+            watch(kind, **ids, soft_fail=soft)
+        assert not isinstance(caught.value, AirflowFailException)
+
+
+@KINDS
+def test_a_silent_sensor_goes_on_after_a_look_that_can_succeed_later(
+    coze: Coze, kind: type, begin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", coze.time.sleep)
+    ids = begin(coze)
+    coze.script(scenarios.bad_gateway(), on="GET /v*", times=5)
+    assert "rested" in str(Watch(coze, "poke")(kind, **ids, silent_fail=True))
+
+
+@KINDS
+def test_missing_ids_are_not_retried(coze: Coze, watch: Watch, kind: type, begin: Any) -> None:
+    with pytest.raises(e.CozeInputError) as caught:
+        watch(kind, **dict.fromkeys(begin(coze), ""))
+    assert isinstance(caught.value, AirflowFailException)
 
 
 @KINDS

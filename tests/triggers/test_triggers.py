@@ -26,7 +26,7 @@ from airflow_provider_coze.errors import CozeError
 from airflow_provider_coze.triggers.chat import CozeChatTrigger
 from airflow_provider_coze.triggers.events import ChatEvent, RunEvent
 from airflow_provider_coze.triggers.workflow import CozeWorkflowTrigger
-from tests.tasks import NOON, TOKEN, Coze, afire, fire, stored
+from tests.tasks import NOON, TOKEN, Airflow, Coze, afire, fire, stored
 
 CANCEL = "POST /v3/chat/cancel"
 
@@ -343,6 +343,7 @@ def test_an_event_is_read_back_as_it_was_sent(coze: Coze, work: Any) -> None:
 # --- a user who ends the task (Airflow 3.3 and later call on_kill)
 
 
+@pytest.mark.usefixtures("airflow")
 def test_a_kill_cancels_the_chat(coze: Coze, caplog: pytest.LogCaptureFixture) -> None:
     trigger = Chats(coze).taking(600)
     asyncio.run(stored(coze, trigger).on_kill())
@@ -357,6 +358,19 @@ def test_a_kill_leaves_a_chat_that_is_not_to_be_cancelled(coze: Coze, caplog: py
     assert f"Chat {trigger.chat_id} is left running" in caplog.text
 
 
+@pytest.mark.parametrize("wanted", [True, None], ids=["moved", "nobody knows"])
+def test_a_trigger_that_no_person_ended_cancels_nothing(
+    coze: Coze, airflow: Airflow, caplog: pytest.LogCaptureFixture, wanted: bool | None
+) -> None:
+    """Airflow 3.3.2 kills triggers too whose triggerer was slow, and which another triggerer goes on with."""
+    airflow.wanted = wanted
+    trigger = Chats(coze).taking(600)
+    asyncio.run(stored(coze, trigger).on_kill())
+    assert coze.asked(CANCEL) == 0
+    assert f"Chat {trigger.chat_id} is left running: its task was not ended by a person" in caplog.text
+
+
+@pytest.mark.usefixtures("airflow")
 def test_a_kill_of_a_chat_that_is_over_changes_nothing(coze: Coze, caplog: pytest.LogCaptureFixture) -> None:
     trigger = Chats(coze).taking(1)
     coze.time.now += 5
@@ -365,6 +379,7 @@ def test_a_kill_of_a_chat_that_is_over_changes_nothing(coze: Coze, caplog: pytes
     assert f"Chat {trigger.chat_id} is completed" in caplog.text
 
 
+@pytest.mark.usefixtures("airflow")
 @pytest.mark.parametrize("how", ["refused", "wrong connection", "no connection", "revoked"])
 def test_a_kill_that_fails_says_so_and_does_not_raise(
     coze: Coze, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
