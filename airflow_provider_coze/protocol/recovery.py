@@ -89,7 +89,11 @@ def is_worth_repeating(error: CozeError) -> bool:
 def open_conversation(*, bot_id: str, meta_data: Mapping[str, str], retry: RetryPolicy) -> Flow[Conversation]:
     """Make a conversation for one chat. Free; if the reply is lost another is made, and an empty one stays behind."""
     make = conversations.create_conversation(bot_id=bot_id, meta_data=meta_data)
-    return (yield from call(replace(make, replay=Replay.ALWAYS), retry))
+    try:
+        return (yield from call(replace(make, replay=Replay.ALWAYS), retry))
+    except CozeError as error:
+        error.located("Nothing was started, so nothing is billed: this is the conversation that the chat was to have.")
+        raise
 
 
 def find_conversation(

@@ -189,8 +189,8 @@ def test_a_run_that_takes_too_long_goes_on_and_the_error_says_so(coze: Coze, run
     assert (error.execute_id, error.workflow_id) == (billed.id, SLEEPER)
     assert str(error) == (
         f"Run {billed.id!r} of workflow {SLEEPER!r} was still 'Running' after 45 s (logid {error.logid}, see {error.debug_url}). "
-        "Coze goes on with it and charges for it, because a run cannot be cancelled. A retry of this task starts, and pays for, "
-        "a new run. To wait longer, raise timeout."
+        "Coze goes on with it and charges for it, because a run cannot be cancelled. A retry of this task waits for it "
+        "again, unless durable is False. To wait longer, raise timeout."
     )
     assert {name.partition(" ")[0] for name, _, _ in coze.seen[1:]} == {"GET"}
 
@@ -235,9 +235,10 @@ def test_a_record_that_never_comes_is_an_error_after_half_a_minute(coze: Coze, r
 
 def test_a_sync_run_that_coze_hangs_up_on_is_not_started_again(coze: Coze, run: Run) -> None:
     coze.world.sync_wait_seconds = 0.02
-    with pytest.raises(e.CozeTransportError, match="carrying it out, and billing it") as caught:
+    with pytest.raises(e.CozeOutcomeUnknownError, match="carrying it out, and billing it") as caught:
         start(run, slow_workflow(coze, 100), execution_mode="sync")
-    assert caught.value.never_sent is False
+    assert isinstance(caught.value.__cause__, e.CozeTransportError)
+    assert caught.value.__cause__.never_sent is False
     assert coze.asked(POST) == 1
     assert len(coze.ledger) == 1
 
