@@ -159,6 +159,7 @@ class CozeChatOperator(CozeOperator):
         arguments = self._checked()
         self._set_deadline(context)
         started = self._started(context, arguments)
+        self._set_deadline(context)  # the time for the answer; finding or starting the work had as much
         chat = self._running = started.chat
         self.log.info(
             "Chat %s in conversation %s: %s (logid %s)", chat.id, chat.conversation_id, chat.status, chat.logid
@@ -345,7 +346,7 @@ class CozeChatOperator(CozeOperator):
 
     def _delivered(self, chat: Chat) -> None:
         if self._purchase is not None:
-            self._purchase.delivered(chat.conversation_id)
+            self._purchase.delivered(conversation_id=chat.conversation_id, chat_id=chat.id)
 
     def _canceled_late(self, chat: Chat, waited: float) -> Chat:
         """Cancel a chat whose time is up; return it if it was completed in that very moment.

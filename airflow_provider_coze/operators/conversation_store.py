@@ -8,7 +8,7 @@ requests more for each chat, which are not billed.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Mapping
 
 from airflow_provider_coze.errors import CozeError, CozeStateError
 from airflow_provider_coze.hooks.coze import CozeHook
@@ -65,26 +65,17 @@ class ConversationStore:
         self._record = record
         if not isinstance(record, Submitted):
             return
-        note = f"airflow: chat {record.ids.get('chat_id')}"
-        if record.delivered is not None:
-            note += f", delivered {record.delivered}"
-        try:
-            self._note(record, note)
-        except CozeError as error:
-            raise CozeStateError(
-                f"{note!r} could not be noted in conversation {record.ids.get('conversation_id')!r}; a later try may not know it: {error}"
-            ) from error
+        self._noted(record.ids, f"airflow: chat {record.ids.get('chat_id')}")
 
     def clear(self) -> None:
         """Do nothing: a conversation without a question says that nothing was bought."""
 
-    def deliver(self, generation: int, conversation_id: str) -> None:
-        """Note that the answer is about to be handed to Airflow.
+    def deliver(self, generation: int, ids: Mapping[str, str]) -> None:
+        """Note that the answer is about to be handed to Airflow, perhaps by another process than the one that sent the chat.
 
         :raises CozeStateError: it could not be noted.
         """
-        if isinstance(self._record, Submitted):
-            self.write(replace(self._record, delivered=generation))
+        self._noted(ids, f"airflow: chat {ids.get('chat_id')}, delivered {generation}")
 
     def _read_dedicated(self) -> Record | None:
         search = recovery.find_conversation(
@@ -109,15 +100,20 @@ class ConversationStore:
             )
         )
 
-    def _note(self, record: Submitted, note: str) -> None:
-        if not self._conversation_id:
-            self._hook.rename_conversation(conversation_id=record.ids["conversation_id"], name=note)
-        elif (question := self._question()) is not None:
-            self._hook.modify_message(
-                conversation_id=self._conversation_id,
-                message_id=question.id,
-                meta_data={**question.meta_data, _NOTE_FIELD: note},
-            )
+    def _noted(self, ids: Mapping[str, str], note: str) -> None:
+        try:
+            if not self._conversation_id:
+                self._hook.rename_conversation(conversation_id=ids["conversation_id"], name=note)
+            elif (question := self._question()) is not None:
+                self._hook.modify_message(
+                    conversation_id=self._conversation_id,
+                    message_id=question.id,
+                    meta_data={**question.meta_data, _NOTE_FIELD: note},
+                )
+        except CozeError as error:
+            raise CozeStateError(
+                f"{note!r} could not be noted in conversation {ids.get('conversation_id')!r}; a later try may not know it: {error}"
+            ) from error
 
 
 def _record(marker: str, at: int, conversation_id: str, note: str) -> Record:

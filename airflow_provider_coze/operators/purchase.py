@@ -124,11 +124,11 @@ class Purchase:
             except CozeStateError as error:
                 self._log.warning("%s", error)
 
-    def delivered(self, conversation_id: str = "") -> None:
+    def delivered(self, **ids: str) -> None:
         """Note that the answer is about to be handed to Airflow. It is handed over even if that fails."""
         if self._store is not None:
             try:
-                self._store.deliver(self.generation, conversation_id)
+                self._store.deliver(self.generation, ids)
             except CozeStateError as error:
                 self._log.warning("%s", error)
 

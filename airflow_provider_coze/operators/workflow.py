@@ -118,6 +118,7 @@ class CozeWorkflowOperator(CozeOperator):
                 )
         began = self.hook.clock()
         started = self._started(context, arguments)
+        self._set_deadline(context)  # the time for the answer; finding or starting the work had as much
         history = self._running = started.history
         self.log.info(
             "Run %s of workflow %s: %s (logid %s). See %s",

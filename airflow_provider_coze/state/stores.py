@@ -45,10 +45,10 @@ class Store(Protocol):
         :raises CozeStateError: it is not certain that it is gone.
         """
 
-    def deliver(self, generation: int, conversation_id: str) -> None:
+    def deliver(self, generation: int, ids: Mapping[str, str]) -> None:
         """Note that the answer is about to be handed to Airflow by a try of this ``max_tries``.
 
-        :param conversation_id: of a chat; "" for a run.
+        :param ids: of the chat or run, by Coze's names.
         :raises CozeStateError: it could not be noted. A clear by hand then gets the old answer again instead of asking anew.
         """
 
@@ -62,7 +62,7 @@ class _Kept(abc.ABC):
     @abc.abstractmethod
     def write(self, record: Record) -> None: ...
 
-    def deliver(self, generation: int, conversation_id: str) -> None:
+    def deliver(self, generation: int, ids: Mapping[str, str]) -> None:
         """Note in the record that its answer is about to be handed over."""
         record = self.read()
         if isinstance(record, Submitted):

@@ -74,17 +74,17 @@ def test_the_last_record_is_the_one_that_is_read(store: Store) -> None:
 
 def test_a_delivery_is_noted_in_the_record_of_what_was_bought(store: Store) -> None:
     store.write(SUBMITTED)
-    store.deliver(3, "100")
+    store.deliver(3, {})
     record = store.read()
     assert isinstance(record, Submitted)
     assert record.delivered == 3
 
 
 def test_a_delivery_of_nothing_leaves_no_trace(store: Store) -> None:
-    store.deliver(3, "100")
+    store.deliver(3, {})
     assert store.read() is None
     store.write(INTENT)
-    store.deliver(3, "100")
+    store.deliver(3, {})
     assert store.read() == INTENT
 
 
@@ -97,7 +97,7 @@ class TestTaskStateStore:
     @pytest.mark.parametrize("attempt", ["read", "write", "clear", "deliver"])
     def test_a_store_that_fails_is_one_error_without_its_words(self, attempt: str) -> None:
         store = TaskStateStore(Broken())
-        arguments: dict[str, tuple[Any, ...]] = {"write": (INTENT,), "deliver": (3, "100")}
+        arguments: dict[str, tuple[Any, ...]] = {"write": (INTENT,), "deliver": (3, {})}
         with pytest.raises(CozeStateError, match=r"task state store \(RuntimeError\).*retry") as caught:
             getattr(store, attempt)(*arguments.get(attempt, ()))
         assert "hunter2" not in str(caught.value)
