@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from airflow_provider_coze.compat import AirflowNotFoundException, BaseHook, get_async_connection, mask_secret
-from airflow_provider_coze.errors import CozeConnectionConfigError, CozeTransportError
+from airflow_provider_coze.errors import CozeConnectionUnreadableError, CozeTransportError
 from airflow_provider_coze.hooks.connection_form import field_behaviour, form_widgets
 from airflow_provider_coze.hooks.connection_test import tested
 from airflow_provider_coze.hooks.loading import load
@@ -63,7 +63,7 @@ class CozeHook(BaseHook):
     ``airflow_provider_coze.protocol.flows`` are performed by :meth:`perform`, or on an event loop by :meth:`aperform`.
 
     :param coze_conn_id: the connection.
-    :param retry: how failing requests are repeated. Billed ones never are, unless they provably did not leave.
+    :param retry: how failing requests are repeated. Billed ones never are, unless nothing can have been started.
     """
 
     conn_name_attr = "coze_conn_id"
@@ -244,16 +244,16 @@ def _no_time(seconds: float) -> None:
 def _reading(conn_id: str) -> Iterator[None]:
     """Make one error of all the ways in which Airflow cannot hand a connection out; it travels from a triggerer to a worker.
 
-    :raises CozeConnectionConfigError: in their place. Only the words about a missing one are repeated: others can hold the URI.
+    :raises CozeConnectionUnreadableError: in their place. Only the words about a missing one are repeated: others can hold the URI.
     """
     try:
         yield
     except AirflowNotFoundException as error:
-        raise CozeConnectionConfigError(
+        raise CozeConnectionUnreadableError(
             f"Airflow connection {conn_id!r} was not found ({error}). Make one of type coze; nothing was sent to Coze."
         ) from error
     except Exception as error:
-        raise CozeConnectionConfigError(
+        raise CozeConnectionUnreadableError(
             f"Airflow connection {conn_id!r} could not be read ({type(error).__name__}). Nothing was sent to Coze. A retry reads "
             "it again."
         ) from error

@@ -61,7 +61,7 @@ class Replay(enum.Enum):
     """Whether a request may be sent again when its answer was lost."""
 
     ALWAYS = "always"  # a read: asking twice changes and costs nothing
-    IF_NEVER_SENT = "if never sent"  # billed or creating: only when it provably did not leave, or met HTTP 429
+    IF_NEVER_SENT = "if never sent"  # billed or creating: only when it did not leave, or was turned away
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Decide whether a request is made again, and after how long. Arithmetic only: nothing here sleeps.
 
 Two questions: can the failure pass by itself, and could Coze have acted already? A billed request is repeated only when
-it provably never left, or was turned away with HTTP 429 before anything ran (Coze has no idempotency key: every repeated
-POST is billed again).
+it provably never left, or was turned away before anything ran (Coze has no idempotency key: every repeated POST is billed
+again).
 """
 
 from __future__ import annotations

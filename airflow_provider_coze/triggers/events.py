@@ -121,8 +121,15 @@ def _payload(event: object, needed: tuple[str, ...], what: str) -> Mapping[str, 
 
 
 def _error(payload: Mapping[str, Any]) -> CozeError | None:
-    error = payload.get("error")
-    return CozeError.from_payload(error) if isinstance(error, Mapping) else None
+    """Return why the watch ended, with the ids of what was watched: that a connection cannot be read comes without them."""
+    sent = payload.get("error")
+    if not isinstance(sent, Mapping):
+        return None
+    error = CozeError.from_payload(sent)
+    for name in ("chat_id", "conversation_id", "workflow_id", "execute_id"):
+        if getattr(error, name) is None:
+            setattr(error, name, _text(payload, name))
+    return error
 
 
 def _text(payload: Mapping[str, Any], name: str) -> str | None:

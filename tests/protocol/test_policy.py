@@ -216,7 +216,7 @@ def test_a_chat_or_run_was_paid_for_when_it_has_an_id(error: e.CozeError, spent:
         (e.CozeTransportError("x", never_sent=True), "Nothing was started"),
         (e.CozeRateLimitedError("x", code=4013, status=429), "Nothing was started"),
         (e.CozeConversationBusyError("x", code=4016), "Nothing was started"),
-        (e.CozeRateLimitedError("x", code=4013, status=200), "may be billed a second time"),
+        (e.CozeUnavailableError("x", code=5000, status=200), "may be billed a second time"),
         (e.CozeTransportError("x", never_sent=False), "may be billed a second time"),
         (e.CozeUnavailableError("x", status=502), "may be billed a second time"),
         (e.CozeTransportError("x", never_sent=True, chat_id="1"), "What was started is billed; a retry"),

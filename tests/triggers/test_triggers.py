@@ -203,7 +203,7 @@ def lost(coze: Coze, monkeypatch: pytest.MonkeyPatch, how: str) -> type[CozeErro
             return e.CozeConnectionConfigError
         case "no connection":
             monkeypatch.delenv("AIRFLOW_CONN_COZE_DEFAULT")
-            return e.CozeConnectionConfigError
+            return e.CozeConnectionUnreadableError
         case "revoked":
             coze.script(scenarios.error(4100, status=401), times=None)
             return e.CozeAuthError
@@ -220,6 +220,7 @@ def test_not_even_a_broken_connection_is_reported_before_its_time(
     assert coze.time.now >= NOON + 8
     error = work.read(event).error
     assert type(error) is expected
+    assert coze.ledger[0].id in (error.chat_id, error.execute_id)
     assert TOKEN not in json.dumps(event)
 
 
