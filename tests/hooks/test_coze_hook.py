@@ -99,9 +99,9 @@ def test_a_wrong_connection_is_one_error_with_every_field_and_nothing_is_sent(
 
 
 def test_a_connection_that_is_not_there_is_named(coze: Coze) -> None:
-    with pytest.raises(e.CozeConnectionConfigError, match="'coze_elsewhere' was not found"):
+    with pytest.raises(e.CozeConnectionUnreadableError, match="'coze_elsewhere' was not found"):
         _ = coze.hook("coze_elsewhere").settings
-    with pytest.raises(e.CozeConnectionConfigError, match="'coze_elsewhere' was not found"):
+    with pytest.raises(e.CozeConnectionUnreadableError, match="'coze_elsewhere' was not found"):
         asyncio.run(coze.hook("coze_elsewhere").asettings())
 
 
@@ -112,7 +112,7 @@ def test_a_connection_that_airflow_cannot_read_is_an_error_that_does_not_repeat_
         raise ValueError(f"Invalid connection string: coze://:{TOKEN}@host")
 
     monkeypatch.setattr(CozeHook, "get_connection", staticmethod(broken))
-    with pytest.raises(e.CozeConnectionConfigError, match="could not be read") as caught:
+    with pytest.raises(e.CozeConnectionUnreadableError, match="could not be read") as caught:
         _ = coze.hook().settings
     assert TOKEN not in str(caught.value)
     assert TOKEN not in coze.hook().test_connection()[1]
@@ -159,6 +159,8 @@ class Made:
         node = hook.run_history(workflow_id="7", execute_id=self.run.execute_id).nodes["Note"]
         self.node = node["node_execute_uuid"]
         self.file = hook.upload_file(filename="a.csv", content=b"abc")
+        [*_, first] = hook.conversation_messages(conversation_id=self.chat.conversation_id).messages
+        self.message = {"conversation_id": self.chat.conversation_id, "message_id": first.id}
         coze.seen.clear()
 
     @staticmethod
@@ -195,6 +197,14 @@ VERBS: dict[str, tuple[Callable[[Made], dict[str, Any]], str, Callable[[Any, Mad
     "conversation_messages": (
         lambda made: {"conversation_id": made.chat.conversation_id}, "POST /v1/conversation/message/list",
         lambda got, made: {message.content for message in got.messages} == {"hello", "You said: hello"},
+    ),
+    "rename_conversation": (
+        lambda made: {"conversation_id": made.conversation.id, "name": "other"}, "PUT /v1/conversations/{conversation}",
+        lambda got, made: (got.id, got.name) == (made.conversation.id, "other"),
+    ),
+    "modify_message": (
+        lambda made: {**made.message, "meta_data": {"seen": "yes"}}, "POST /v1/conversation/message/modify",
+        lambda got, made: (got.id, got.meta_data) == (made.message["message_id"], {"seen": "yes"}),
     ),
     "run_workflow": (
         lambda made: {"workflow_id": "7", "parameters": {}, "is_async": False}, "POST /v1/workflow/run",
@@ -247,7 +257,7 @@ def test_an_operation_reaches_its_endpoint_once_with_the_token_and_understands_t
     got = getattr(coze.hook(), name)(**arguments(made))
     assert understood(got, made)
     [(asked, sent, _)] = coze.seen
-    assert asked == request.format(made.run.execute_id, made.node)
+    assert asked == request.format(made.run.execute_id, made.node, conversation=made.conversation.id)
     assert sent.headers["Authorization"] == f"Bearer {TOKEN}"
 
 
@@ -302,12 +312,19 @@ def test_a_get_is_not_repeated_for_ever(coze: Coze) -> None:
     assert coze.asked("GET /v1/users/me") == 4
 
 
-@pytest.mark.parametrize("fault", [scenarios.bad_gateway(), scenarios.reset(), scenarios.rate_limited()])
-def test_a_post_is_sent_once(coze: Coze, fault: scenarios.Fault) -> None:
+@pytest.mark.parametrize("fault", [scenarios.bad_gateway(), scenarios.reset()])
+def test_a_post_that_may_have_arrived_is_sent_once(coze: Coze, fault: scenarios.Fault) -> None:
     coze.script(fault, times=None)
     with pytest.raises(e.CozeError):
         coze.hook().request("POST", "/v3/chat", json=HELLO)
     assert coze.asked(CHAT) == 1
+
+
+def test_a_post_that_was_turned_away_before_anything_ran_is_repeated(coze: Coze) -> None:
+    coze.script(scenarios.rate_limited(), times=1)
+    coze.hook().request("POST", "/v3/chat", json=HELLO)
+    assert coze.asked(CHAT) == 2
+    assert len(coze.ledger) == 1
 
 
 def test_a_post_that_changes_nothing_may_be_declared_repeatable(coze: Coze) -> None:
