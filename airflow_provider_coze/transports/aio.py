@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import logging
 import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Self, TypeAlias, TypeVar
 
 import aiohttp
@@ -68,22 +70,27 @@ class AioTransport:
             raise RuntimeError("AioTransport is used outside of its async with block")
         read_seconds = request.read_seconds or self._settings.read_seconds
         content, headers = wire.content_of(request)
+        stages = _Stages(self._settings.connect_seconds, read_seconds)
         try:
-            async with self._pool.session.request(
-                request.method,
-                URL(wire.url_of(self._settings.base_url, request), encoded=True),
-                # Not as bytes: aiohttp warns of those that are over 1 MB.
-                data=None if content is None else io.BytesIO(content),
-                headers=headers,
-                skip_auto_headers=("Content-Type",),
-                # Like requests' two numbers; aiohttp's own total would end a long answer that is still flowing.
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=self._settings.connect_seconds, sock_read=read_seconds
-                ),
-                proxy=self._proxy,
-                # The API does not redirect. Whoever does is another server, which must not see the token or the prompt.
-                allow_redirects=False,
-            ) as answer:
+            async with (
+                stages.limit,
+                self._pool.session.request(
+                    request.method,
+                    URL(wire.url_of(self._settings.base_url, request), encoded=True),
+                    # Not as bytes: aiohttp warns of those that are over 1 MB.
+                    data=None if content is None else io.BytesIO(content),
+                    headers=headers,
+                    skip_auto_headers=("Content-Type",),
+                    # Like requests' two numbers; aiohttp's own total would end a long answer that is still flowing.
+                    timeout=aiohttp.ClientTimeout(
+                        total=None, sock_connect=self._settings.connect_seconds, sock_read=read_seconds
+                    ),
+                    proxy=self._proxy,
+                    # The API does not redirect. Whoever does is another server, which must not see the token or the prompt.
+                    allow_redirects=False,
+                    trace_request_ctx=stages,
+                ) as answer,
+            ):
                 return Response(
                     status=answer.status,
                     headers={name.lower(): value for name, value in answer.headers.items()},
@@ -92,12 +99,17 @@ class AioTransport:
                 )
         # asyncio's TimeoutError is an OSError; a host that cannot be a name is a UnicodeError.
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
-            limit = None
-            if isinstance(error, aiohttp.ConnectionTimeoutError):
+            limit, late = None, stages.limit.expired()
+            if late:
+                limit = stages.seconds
+            elif isinstance(error, aiohttp.ConnectionTimeoutError):
                 limit = self._settings.connect_seconds
             elif isinstance(error, TimeoutError):
                 limit = read_seconds
-            raise wire.lost(request, self._origin, error, never_sent=_never_sent(error), seconds=limit) from error
+            never_sent = _never_sent(error) or (late and not stages.sent)
+            raise wire.lost(
+                request, self._origin, error, never_sent=never_sent, seconds=limit, begun=late and stages.sent
+            ) from error
 
     async def _bounded(self, request: Request, answer: aiohttp.ClientResponse) -> bytes:
         body = bytearray()
@@ -106,6 +118,49 @@ class AioTransport:
             if len(body) > wire.MAX_BODY_BYTES:
                 raise wire.too_large(request, self._origin)
         return bytes(body)
+
+
+class _Stages:
+    """How far one request is, and until when it may stay there; aiohttp bounds each read, but no stage as a whole.
+
+    Waiting for a connection that others use is no stage: it ends when theirs do.
+    """
+
+    def __init__(self, connect_seconds: float, read_seconds: float) -> None:
+        self.limit = asyncio.timeout(None)
+        self.seconds = wire.WHOLE_ANSWER * connect_seconds
+        self.sent = False  # True: some of the request has left, perhaps
+        self._answer_seconds = wire.WHOLE_ANSWER * read_seconds
+
+    def connecting(self) -> None:
+        """Begin to connect. sock_connect bounds that, but not the tunnel through a proxy."""
+        self._let_pass()
+
+    def sending(self) -> None:
+        """Note that a piece of the request is being sent; the time of the answer counts from the last."""
+        self.sent, self.seconds = True, self._answer_seconds
+        self._let_pass()
+
+    def _let_pass(self) -> None:
+        # It is over, or too late: an answer may come, and be read, while the rest of the request is still being sent.
+        with contextlib.suppress(RuntimeError):
+            self.limit.reschedule(asyncio.get_running_loop().time() + self.seconds)
+
+
+async def _connecting(session: aiohttp.ClientSession, trace: SimpleNamespace, params: object) -> None:
+    trace.trace_request_ctx.connecting()
+
+
+async def _sending(session: aiohttp.ClientSession, trace: SimpleNamespace, params: object) -> None:
+    trace.trace_request_ctx.sending()
+
+
+def _stages_traced() -> aiohttp.TraceConfig:
+    traced = aiohttp.TraceConfig()
+    traced.on_connection_create_start.append(_connecting)
+    traced.on_request_headers_sent.append(_sending)
+    traced.on_request_chunk_sent.append(_sending)
+    return traced
 
 
 async def adrive(
@@ -179,7 +234,10 @@ def _enter_pool(settings: Settings, origin: str) -> _Pool:
         )
         # Tokens go with each request and never into the session; cookies of one task must not reach another.
         session = aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers={"User-Agent": wire.USER_AGENT}
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": wire.USER_AGENT},
+            trace_configs=[_stages_traced()],
         )
         pool = pools[key] = _Pool(session)
         task = loop.create_task(_close_when_idle(pools, key), name="close-coze-connections")

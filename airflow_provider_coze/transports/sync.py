@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import io
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +13,7 @@ from typing import Any, Self, TypeVar
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPSConnection
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NewConnectionError, ReadTimeoutError
 
 from airflow_provider_coze.errors import CozeTransportError
@@ -40,7 +42,9 @@ class SyncTransport:
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         proxy = settings.proxy or wire.environment_proxy(settings.base_url)
         self._session.proxies = {"http": proxy, "https": proxy} if proxy else {}
-        self._session.mount("https://", _TrustingAdapter(wire.tls_context(settings.verify)))
+        adapter = _Adapter(wire.tls_context(settings.verify))
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
 
     def __enter__(self) -> Self:
         return self
@@ -63,7 +67,8 @@ class SyncTransport:
             with self._session.request(
                 request.method,
                 wire.url_of(self._settings.base_url, request),
-                data=content,
+                # Not as bytes: those would have to be sent whole within connect_seconds.
+                data=None if content is None else io.BytesIO(content),
                 headers=headers,
                 timeout=(self._settings.connect_seconds, read_seconds),
                 verify=self._settings.verify is not False,  # which certificates: the adapter's context
@@ -79,12 +84,14 @@ class SyncTransport:
                 )
         except (requests.exceptions.RequestException, LocationParseError) as error:  # requests lets the latter through
             never_sent = _never_sent(error)
-            limit = None
+            limit, begun = None, False
             if isinstance(error, requests.exceptions.ConnectTimeout):
                 limit = self._settings.connect_seconds
+            elif any(isinstance(cause, _NotWhole) for cause in _causes(error)):
+                limit, begun = wire.WHOLE_ANSWER * read_seconds, True
             elif any(isinstance(cause, ReadTimeoutError) for cause in _causes(error)):
                 limit = read_seconds
-            raise wire.lost(request, self._origin, error, never_sent=never_sent, seconds=limit) from error
+            raise wire.lost(request, self._origin, error, never_sent=never_sent, seconds=limit, begun=begun) from error
 
     def _bounded(self, request: Request, answer: requests.Response) -> bytes:
         body = bytearray()
@@ -95,8 +102,8 @@ class SyncTransport:
         return bytes(body)
 
 
-class _TrustingAdapter(HTTPAdapter):
-    """requests' adapter with a TLS context of ours, for direct and proxied connections."""
+class _Adapter(HTTPAdapter):
+    """requests' adapter with a TLS context and connections of ours, for direct and proxied ones."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._context = context
@@ -112,8 +119,64 @@ class _TrustingAdapter(HTTPAdapter):
         return manager
 
 
+class _NotWhole(TimeoutError):
+    """An answer that kept coming did not end in time."""
+
+
+class _BoundedReader(io.RawIOBase):
+    """The bytes of one answer, head and body, read from a socket whose timeout bounds each read, until all of it is too late."""
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        self._raw = sock.makefile("rb", buffering=0)
+        patience = sock.gettimeout()
+        self._until = None if patience is None else time.monotonic() + wire.WHOLE_ANSWER * patience
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        patience, left = self._sock.gettimeout(), self._left()
+        if patience is None or patience <= left:
+            return self._raw.readinto(buffer)  # type: ignore[no-any-return]
+        if left <= 0:
+            raise _NotWhole
+        self._sock.settimeout(left)
+        try:
+            return self._raw.readinto(buffer)  # type: ignore[no-any-return]
+        except TimeoutError:
+            raise _NotWhole from None
+        finally:
+            self._sock.settimeout(patience)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+    def _left(self) -> float:
+        return float("inf") if self._until is None else self._until - time.monotonic()
+
+    # http.client makes its file of a socket by this method, so this stands for the socket.
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+
+class _BoundedAnswer(http.client.HTTPResponse):
+    """An answer that ends in time. Its head cannot be bounded from outside: by the time requests has it, it is read."""
+
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(_BoundedReader(sock), *args, **kwargs)  # type: ignore[arg-type]
+
+
+class _PlainConnection(HTTPConnection):
+    response_class = _BoundedAnswer
+
+
 class _Connection(HTTPSConnection):
     """urllib3's connection, which reports a failing TLS handshake or tunnel as what it is: no connection, so nothing was sent."""
+
+    response_class = _BoundedAnswer
 
     def connect(self) -> None:
         """Connect, through a proxy's tunnel if there is one."""
@@ -125,11 +188,15 @@ class _Connection(HTTPSConnection):
             raise NewConnectionError(self, str(error)) from error
 
 
-class _ConnectionPool(HTTPSConnectionPool):
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _PlainConnection
+
+
+class _Pool(HTTPSConnectionPool):
     ConnectionCls = _Connection
 
 
-_POOLS_BY_SCHEME = {"http": HTTPConnectionPool, "https": _ConnectionPool}
+_POOLS_BY_SCHEME = {"http": _PlainPool, "https": _Pool}
 
 
 def drive(flow: Flow[T], transport: SyncTransport, sleep: Callable[[float], object] = time.sleep) -> T:

@@ -18,6 +18,7 @@ from airflow_provider_coze.protocol.messages import Request
 __all__ = [
     "MAX_BODY_BYTES",
     "USER_AGENT",
+    "WHOLE_ANSWER",
     "content_of",
     "environment_proxy",
     "lost",
@@ -30,6 +31,11 @@ __all__ = [
 #: Coze trims a run's output at about 1 MB, and no documented answer comes near this. It bounds what a broken or hostile
 #: server can make a worker or the triggerer hold in memory.
 MAX_BODY_BYTES = 64 * 1024 * 1024
+
+#: An answer has to be whole within this many times ``read_seconds`` after its request was sent. One such time passes at most
+#: until its first byte, so two are left for the rest: by default 200 s, in which the 1 MB of the longest output comes at 5 kB/s.
+#: Without it, a server that sends a byte now and then keeps a worker for ever, because each read ends in time.
+WHOLE_ANSWER = 3
 
 USER_AGENT = "airflow-provider-coze"
 
@@ -121,13 +127,27 @@ def tls_context(verify: bool | str) -> ssl.SSLContext:
 
 
 def lost(
-    request: Request, origin: str, cause: Exception, *, never_sent: bool, seconds: float | None = None
+    request: Request,
+    origin: str,
+    cause: Exception,
+    *,
+    never_sent: bool,
+    seconds: float | None = None,
+    begun: bool = False,
 ) -> CozeTransportError:
     """Return the error of a request that got no answer, saying whether Coze can have acted on it.
 
     :param seconds: the limit that ran out, if one did.
+    :param begun: that limit was the one of the whole answer, which kept coming.
     """
-    why = f"no answer within {seconds:g} s" if seconds is not None else f"{type(cause).__name__}: {cause}"[:300]
+    if seconds is None:
+        why = f"{type(cause).__name__}: {cause}"[:300]
+    else:
+        why = (
+            f"no whole answer within {seconds:g} s, {WHOLE_ANSWER} times read_seconds"
+            if begun
+            else f"no answer within {seconds:g} s"
+        )
     if never_sent:
         done = "The request never left, so Coze did nothing. Check the connection's Host, and the network between."
     elif request.method == "GET":
