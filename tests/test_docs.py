@@ -18,7 +18,7 @@ from airflow_provider_coze.hooks.coze import CozeHook
 from airflow_provider_coze.operators.base import CozeOperator
 from airflow_provider_coze.operators.chat import CozeChatOperator
 from airflow_provider_coze.operators.workflow import CozeWorkflowOperator
-from airflow_provider_coze.protocol.endpoints import account, chat, workflow
+from airflow_provider_coze.protocol.endpoints import account, chat, conversation, workflow
 from airflow_provider_coze.protocol.models import Chat, RunHistory
 from airflow_provider_coze.sensors.coze import CozeChatSensor, CozeWorkflowSensor
 from airflow_provider_coze.triggers.chat import CozeChatTrigger
@@ -153,7 +153,7 @@ def test_dags_are_cut_from_files_that_tests_run(page: Path) -> None:
 def test_modules_that_pages_import_from_exist() -> None:
     for page in PAGES:
         for module, names in re.findall(
-            r"^from (airflow_provider_coze\S*) import (.+)$", page.read_text(), re.MULTILINE
+            r"^from (airflow_provider_coze\S*) import ([^#\n]+)", page.read_text(), re.MULTILINE
         ):
             for name in names.split(","):
                 found = importlib.import_module(module)
@@ -212,7 +212,12 @@ def test_the_permissions_of_the_readme_are_those_that_are_used(page: str) -> Non
                 chat.retrieve_chat(**ids),
                 chat.chat_messages(**ids),
                 chat.cancel_chat(**ids),
+                conversation.create_conversation(bot_id="1"),
             )
+        },
+        {
+            conversation.list_conversations(bot_id="1").permission,
+            conversation.rename_conversation(conversation_id="1", name="n").permission,
         },
         {
             workflow.run_workflow(workflow_id="1", parameters={}, is_async=True).permission,
@@ -332,7 +337,11 @@ def test_options_are_those_of_the_code() -> None:
     for section, described in get_provider_info()["config"].items():
         rows = _table(_section(text, f"`[{section}]`"), "option")
         documented = {
-            _ticked(row["option"]): (_ticked(row["environment variable"]), _ticked(row["default"])) for row in rows
+            _ticked(row["option"]): (
+                _ticked(row["environment variable"]),
+                "" if row["default"] == "empty" else _ticked(row["default"]),
+            )
+            for row in rows
         }
         assert documented == {
             name: (f"AIRFLOW__{section.upper()}__{name.upper()}", option["default"])
