@@ -21,7 +21,8 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from airflow_provider_coze.protocol import codes
+from airflow_provider_coze import errors
+from airflow_provider_coze.protocol import codes, policy
 from airflow_provider_coze.protocol.pacing import CHAT_POLLS, RUN_POLLS, PollSchedule
 
 ROOT = Path(__file__).parents[1]
@@ -78,31 +79,54 @@ def _rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _meaning_cells(row: codes.Meaning, again: str | None = None) -> list[str]:
+_MEANING = ("Error", "Asked again in the call", "A retry of the task", "Why", "Billed", "What you do")
+_OAUTH = "OAuth: once, with a new token"
+
+
+def _meaning_cells(row: codes.Meaning, again: str | None = None, later: str | None = None) -> list[str]:
+    whom = "" if row.started is False else "reads: "
     asked = {
-        codes.Again.SOON: "reads: yes",
-        codes.Again.SLOWLY: "reads: yes, from 30 s",
+        codes.Again.SOON: f"{whom}yes",
+        codes.Again.SLOWLY: f"{whom}yes, from 30 s",
         codes.Again.NO: "no",
     }[row.again]
     billed = "no" if row.started is False else "not known"
-    return [row.meaning, f"`{row.error.__name__}`", again or asked, billed, row.advice]
+    fate = [later or _later(row.fate), row.fate.why]
+    return [row.meaning, f"`{row.error.__name__}`", again or asked, *fate, billed, row.advice]
+
+
+def _later(fate: codes.Fate) -> str:
+    words = {codes.Later.RETRY: "yes", codes.Later.TOMORROW: "on the next day", codes.Later.NEVER: "**none**"}
+    return words.get(fate.later) or f"after {policy.WAITS[fate.later]:.0f} s"
 
 
 def codes_table() -> str:
     """Return one row per code that the provider knows."""
-    special = dict.fromkeys(codes.EXPIRED_TOKEN_CODES, "OAuth: once, with a new token")
-    special[codes.NOT_VISIBLE_YET] = "within 30 s of the start: yes"
-    header = ("Code", "What Coze means", "Error", "Asked again", "Billed", "What you do")
-    rows = ([str(code), *_meaning_cells(row, special.get(code))] for code, row in sorted(codes.BY_CODE.items()))
-    return _rows(header, rows)
+    again = {**dict.fromkeys(codes.EXPIRED_TOKEN_CODES, _OAUTH), codes.NOT_VISIBLE_YET: "within 30 s of the start: yes"}
+    later = {codes.NOT_VISIBLE_YET: "**none**; yes, if the task has started the run"}
+    rows = (
+        [str(code), *_meaning_cells(row, again.get(code), later.get(code))]
+        for code, row in sorted(codes.BY_CODE.items())
+    )
+    return _rows(("Code", "What Coze means", *_MEANING), rows)
 
 
 def statuses_table() -> str:
-    """Return one row per HTTP status that has a meaning of its own."""
-    header = ("HTTP status", "What it means", "Error", "Asked again", "Billed", "What you do")
-    special = {401: "OAuth: once, with a new token"}
-    rows = ([str(status), *_meaning_cells(row, special.get(status))] for status, row in sorted(codes.BY_STATUS.items()))
-    return _rows(header, rows)
+    """Return one row per HTTP status that has a meaning of its own, and one for what is left."""
+    named = [(str(status), row) for status, row in sorted(codes.BY_STATUS.items())]
+    left = [("other 3xx", codes.REDIRECT), ("5xx", codes.FAILED), ("any other", codes.UNKNOWN)]
+    rows = ([status, *_meaning_cells(row, _OAUTH if status == "401" else None)] for status, row in [*named, *left])
+    return _rows(("HTTP status", "What it means", *_MEANING), rows)
+
+
+def fates_table() -> str:
+    """Return one row per class of errors that are no answer of Coze's API."""
+    rows = (
+        [f"`{kind.__name__}`", _later(fate), fate.why]
+        for kind, fate in policy.BY_ERROR.items()
+        if not issubclass(kind, errors.CozeAPIError)
+    )
+    return _rows(("Class", "A retry of the task", "Why"), rows)
 
 
 def polls_table() -> str:
@@ -125,6 +149,7 @@ def _reads(schedule: PollSchedule, seconds: float) -> int:
 
 TABLES: dict[str, Callable[[], str]] = {
     "codes": codes_table,
+    "fates": fates_table,
     "statuses": statuses_table,
     "polls": polls_table,
 }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import json
+import runpy
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,6 +114,13 @@ def test_a_dag_with_it_is_stored_the_same_every_time_and_says_who_has_one() -> N
         "many": True,
         "without": False,
     }
+
+
+def test_the_dags_of_the_page_about_retries_retry_as_it_says() -> None:
+    made = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "snippets" / "retries.py"))
+    dag = made["dag"]
+    assert isinstance(dag.get_task("ask").retry_policy, CozeRetryPolicy)
+    assert dag.get_task("ask").retries == 3
 
 
 @pytest.fixture

@@ -16,12 +16,11 @@ from airflow_provider_coze.protocol import codes
 from airflow_provider_coze.protocol.codes import Fate, Later
 from airflow_provider_coze.protocol.envelope import meaning_of
 
-__all__ = ["BY_ERROR", "Action", "Verdict", "has_spent", "verdict"]
+__all__ = ["BY_ERROR", "WAITS", "Action", "Verdict", "has_spent", "verdict"]
 
-#: Code 4020 counts requests per minute.
-_MINUTE_SECONDS = 60.0
-#: Coze gives no figure. Airflow's own default retry_delay, and longer than the 30 to 120 s that public clients wait after 720702222.
-_MINUTES_SECONDS = 300.0
+#: Seconds. A minute, because code 4020 counts requests per minute. For "some minutes" Coze gives no figure: these are Airflow's own
+#: default retry_delay, and longer than the 30 to 120 s that public clients wait after 720702222.
+WAITS: Mapping[Later, float] = MappingProxyType({Later.WAIT_MINUTE: 60.0, Later.WAIT_MINUTES: 300.0})
 _DAY_SECONDS = 86_400.0
 #: When the day of code 4008 begins is not documented. For coze.cn we assume midnight in China, and let some minutes pass for
 #: clocks that differ. For every other site nothing is assumed: a day later it is tomorrow in all time zones.
@@ -144,16 +143,8 @@ def _said(error: e.CozeError) -> tuple[str, Fate, bool | None]:
 def _wait(later: Later, error: e.CozeError, now: float) -> float | None:
     """Return the seconds until the retry; what Coze asked for itself can make them more, up to a day."""
     asked = min(error.retry_after, _DAY_SECONDS) if error.retry_after else None
-    match later:
-        case Later.WAIT_MINUTE:
-            wait = _MINUTE_SECONDS
-        case Later.WAIT_MINUTES:
-            wait = _MINUTES_SECONDS
-        case Later.TOMORROW:
-            wait = _until_tomorrow(error.origin, now)
-        case _:
-            return asked
-    return max(wait, asked or 0.0)
+    wait = _until_tomorrow(error.origin, now) if later is Later.TOMORROW else WAITS.get(later)
+    return asked if wait is None else max(wait, asked or 0.0)
 
 
 def _until_tomorrow(origin: str | None, now: float) -> float:
