@@ -11,6 +11,8 @@ from typing import Any
 import requests
 
 FINISHED = frozenset({"success", "failed"})
+#: How often a read that the API server failed is repeated.
+_PATIENCE = 5
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,13 @@ class Rest:
     def _json(self, method: str, path: str, **options: Any) -> Any:
         headers = {"Accept": "application/json"}
         answer = self._session.request(method, self._base + path, timeout=60, headers=headers, **options)
+        for _ in range(_PATIENCE if method == "GET" else 0):
+            if answer.status_code < 500:
+                break
+            time.sleep(
+                1
+            )  # two cores that run a dozen tasks let the API server wait for its database too long now and then
+            answer = self._session.request(method, self._base + path, timeout=60, headers=headers, **options)
         if answer.status_code == 401 and not self.is_v1:
             # Below 3.2 "everyone is an admin" still wants to see the token that everyone may fetch.
             token = self._session.get(f"{self.url}/auth/token", timeout=60).json()["access_token"]

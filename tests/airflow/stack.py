@@ -12,6 +12,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -52,6 +53,23 @@ class Stack:
         """Return every line a task and its triggers wrote to disk, all runs and tries of it."""
         files = sorted(self.logs.glob(f"dag_id={dag_id}/**/task_id={task_id}/**/*.log*"))
         return "\n".join(file.read_text(errors="replace") for file in files)
+
+    def kill(self, name: str) -> None:
+        """Kill a component as hard as can be, with the processes it cannot do without. Tasks that run go on as they can."""
+        process = next(process for process in self.processes.all if process.name == name)
+        self.processes.all.remove(process)
+        if name == "scheduler":  # its session holds the workers of LocalExecutor
+            process.popen.kill()
+        else:
+            os.killpg(process.popen.pid, signal.SIGKILL)
+        process.popen.wait()
+
+    def start(self, name: str) -> None:
+        """Start a component, for the first time or again."""
+        # Tasks run on this machine, so their logs are files here; nobody needs the two log servers and their ports.
+        options = ["--skip-serve-logs"] if name in ("scheduler", "triggerer") else []
+        command = [str(ensure(self.version)), "-m", "airflow", name, *options]
+        self.processes.start(name, command, log=self.component_log(name), env=self.env, nice=NICE.get(name, 0))
 
     def wait_healthy(self, seconds: float = HEALTHY_SECONDS) -> None:
         """Wait until every component reports itself healthy."""
@@ -159,10 +177,7 @@ def airflow(version: str, env: Mapping[str, str], *arguments: str) -> str:
 def _start(version: str, home: Path, processes: Processes, env: dict[str, str], port: int) -> Stack:
     started = Stack(version, home, processes, env, f"http://127.0.0.1:{port}")
     for name in COMPONENTS_2 if version.startswith("2.") else COMPONENTS_3:
-        # Tasks run on this machine, so their logs are files here; nobody needs the two log servers and their ports.
-        options = ["--skip-serve-logs"] if name in ("scheduler", "triggerer") else []
-        command = [str(ensure(version)), "-m", "airflow", name, *options]
-        processes.start(name, command, log=started.component_log(name), env=env, nice=NICE.get(name, 0))
+        started.start(name)
     started.wait_healthy()
     return started
 
