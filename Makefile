@@ -3,7 +3,7 @@ PYTHON ?= python3
 ENV := @$(PYTHON) tests/env/bootstrap.py
 BIN := .venv/bin
 
-.PHONY: demo test unit properties lint format lock clean
+.PHONY: demo test unit properties chaos soak lint format lock clean
 demo:  ## emulator + a real Airflow + the quickstart DAG; KEEP=1 keeps them up
 	$(ENV) 3.3.2
 	@$(BIN)/python -m tests.airflow.demo $(if $(KEEP),--keep)
@@ -13,9 +13,15 @@ test: unit  ## everything, on every locked Airflow
 unit:  ## the suite without Airflow processes: seconds
 	$(ENV) 3.3.2
 	$(BIN)/python -m pytest -n auto -m "not airflow"
-properties:  ## the property tests with 10,000 examples each instead of 25
+properties:  ## the property tests with 8,000 examples each instead of 25
 	$(ENV) 3.3.2
 	PROPERTIES=nightly $(BIN)/python -m pytest -n auto --timeout 3600 tests/properties
+chaos:  ## kill every process of a real Airflow at every point, and print what was billed
+	$(ENV) 3.3.2
+	@$(BIN)/python -m tests.airflow.chaos
+soak:  ## 2,000 chats and 2,000 runs while Coze and the network misbehave
+	$(ENV) 3.3.2
+	@$(BIN)/python -m tests.soak
 lint:
 	$(ENV) 3.3.2
 	$(BIN)/ruff check .
