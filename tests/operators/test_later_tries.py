@@ -323,16 +323,33 @@ def test_a_sync_run_that_failed_is_bought_anew(run: Task) -> None:
 # --- whose record it is
 
 
-@pytest.mark.parametrize("part", ["dag_id", "run_id", "task_id", "map_index"])
-def test_task_instances_find_each_its_own_lost_chat(chat: Task, deaths: Deaths, part: str) -> None:
-    """Two that differ in one part only, asked the same of the same bot."""
-    values: tuple[Any, Any] = (0, 1) if part == "map_index" else ("a", "b")
+#: Two task instances that differ in one part of their identity only. Airflow's own store knows for itself whose state it is.
+TWO = pytest.mark.parametrize(
+    ("part", "values"),
+    [("dag_id", ("a", "b")), ("run_id", ("a", "b")), ("task_id", ("a", "b")), ("map_index", (0, 1))],
+    ids=["dag_id", "run_id", "task_id", "map_index"],
+)
+
+
+@TWO
+@pytest.mark.parametrize("place", tries.PLACES[1:])
+def test_task_instances_find_each_its_own_lost_chat(
+    coze: Coze,
+    defers: bool,
+    deaths: Deaths,
+    place: str,
+    part: str,
+    values: tuple[Any, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chat = Task(coze, "chat", tries.kept_in(place, tmp_path, monkeypatch), defers)
     sent = []
     for value in values:
         chat.identity, chat.tries = {part: value}, 0
         deaths.sending(CHAT, after=True)
         chat.killed()
-        sent.append(chat.coze.ledger[-1].id)
+        sent.append(coze.ledger[-1].id)
     for value, expected in zip(values, sent, strict=True):
         chat.identity, chat.tries = {part: value}, 1
         assert chat.attempt() == chat.right
@@ -340,14 +357,16 @@ def test_task_instances_find_each_its_own_lost_chat(chat: Task, deaths: Deaths, 
     assert chat.billed == 2
 
 
-@pytest.mark.parametrize("part", ["dag_id", "run_id", "task_id", "map_index"])
-def test_task_instances_go_on_each_with_its_own_run(run: Task, part: str) -> None:
-    values: tuple[Any, Any] = (0, 1) if part == "map_index" else ("a", "b")
+@TWO
+def test_task_instances_go_on_each_with_its_own_run(
+    coze: Coze, defers: bool, part: str, values: tuple[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Task(coze, "run", tries.kept_in("state_path", tmp_path, monkeypatch), defers)
     started = []
     for value in values:
         run.identity, run.tries = {part: value}, 0
         gives_up(run, 5)
-        started.append(run.coze.ledger[-1].id)
+        started.append(coze.ledger[-1].id)
     for value, expected in zip(values, started, strict=True):
         run.identity, run.tries = {part: value}, 1
         assert run.attempt() == run.right
