@@ -41,7 +41,7 @@ def open_envelope(response: Response, call: Call[Any]) -> Mapping[str, Any]:
     if code == 0 and response.status < 300:
         raise CozeProtocolError(
             f"{_where(response, call)} was answered with HTTP {response.status}, but not with a JSON object: "
-            f"{_text(response.body)!r}. Check that the connection's Host is the API's address and not a web page's."
+            f"{_shown(response.body)}. Check that the connection's Host is the API's address and not a web page's."
             f"{_consequence(call, codes.UNKNOWN, None)}",
             status=response.status,
             origin=response.origin or None,
@@ -171,6 +171,13 @@ def _retry_after(response: Response) -> float | None:
         except (ValueError, TypeError, KeyError, OverflowError):  # the last one for a year that no date can hold
             return None
     return seconds if 0 <= seconds < float("inf") else None
+
+
+def _shown(body: bytes) -> str:
+    """Quote what is not of Coze, such as a page; what is, and broken off, may hold a prompt, an answer or a token."""
+    text = _text(body)
+    of_coze = text.startswith(("{", "[", "data:", "event:", "id:"))
+    return f"{len(body)} bytes that begin like one, or like events" if of_coze else repr(text)
 
 
 def _text(body: bytes) -> str:

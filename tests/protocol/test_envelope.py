@@ -142,6 +142,14 @@ def test_a_good_status_without_a_json_object_is_an_answer_that_cannot_be_underst
     assert "connection's Host" in str(error)
 
 
+def test_a_page_is_quoted_and_an_answer_that_is_broken_off_is_not_because_it_may_hold_a_prompt() -> None:
+    assert "'<html>Sign in</html>'" in str(refused(answer("<html>Sign in</html>")))
+    for half in ('{"code":0,"data":[{"content":"s3cret', ' [{"content":"s3cret"}]', 'data:{"content":"s3cret"}\n\n'):
+        error = refused(answer(half))
+        assert "s3cret" not in str(error)
+        assert f"{len(half)} bytes that begin like one, or like events" in str(error)
+
+
 def test_a_start_with_an_answer_that_cannot_be_understood_may_be_billed_and_a_read_is_not() -> None:
     assert "Whether Coze carried it out is not known" in str(refused(answer(""), START))
     assert "billed" not in str(refused(answer("")))
