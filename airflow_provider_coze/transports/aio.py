@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import io
 import logging
+import os
+import ssl
 import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -108,7 +110,13 @@ class AioTransport:
                 limit = read_seconds
             never_sent = _never_sent(error) or (late and not stages.sent)
             raise wire.lost(
-                request, self._origin, error, never_sent=never_sent, seconds=limit, begun=late and stages.sent
+                request,
+                self._origin,
+                error,
+                never_sent=never_sent,
+                root=_root(error),
+                seconds=limit,
+                begun=late and stages.sent,
             ) from error
 
     async def _bounded(self, request: Request, answer: aiohttp.ClientResponse) -> bytes:
@@ -193,6 +201,16 @@ async def adrive(
 def _never_sent(error: BaseException) -> bool:
     """Tell whether the request provably did not leave: the connection could not be made (refused, not resolved, TLS)."""
     return isinstance(error, _NO_CONNECTION)
+
+
+def _root(error: BaseException) -> BaseException | None:
+    """Return the system's words for a connection that was not made; aiohttp says "Connect call failed" of all of them."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
+    if (
+        cause is None or isinstance(cause, ssl.SSLError) or not cause.errno or cause.errno < 0
+    ):  # negative: of a resolver
+        return None
+    return OSError(cause.errno, os.strerror(cause.errno))
 
 
 _NO_CONNECTION = (

@@ -84,14 +84,24 @@ class SyncTransport:
                 )
         except (requests.exceptions.RequestException, LocationParseError) as error:  # requests lets the latter through
             never_sent = _never_sent(error)
+            causes = list(_causes(error))
             limit, begun = None, False
             if isinstance(error, requests.exceptions.ConnectTimeout):
                 limit = self._settings.connect_seconds
-            elif any(isinstance(cause, _NotWhole) for cause in _causes(error)):
+            elif any(isinstance(cause, _NotWhole) for cause in causes):
                 limit, begun = wire.WHOLE_ANSWER * read_seconds, True
-            elif any(isinstance(cause, ReadTimeoutError) for cause in _causes(error)):
+            elif any(isinstance(cause, ReadTimeoutError) for cause in causes):
                 limit = read_seconds
-            raise wire.lost(request, self._origin, error, never_sent=never_sent, seconds=limit, begun=begun) from error
+            raise wire.lost(
+                # requests says "Max retries exceeded with url" of everything; the last cause says what happened.
+                request,
+                self._origin,
+                error,
+                never_sent=never_sent,
+                root=causes[-1],
+                seconds=limit,
+                begun=begun,
+            ) from error
 
     def _bounded(self, request: Request, answer: requests.Response) -> bytes:
         body = bytearray()

@@ -132,16 +132,20 @@ def lost(
     cause: Exception,
     *,
     never_sent: bool,
+    root: BaseException | None = None,
     seconds: float | None = None,
     begun: bool = False,
 ) -> CozeTransportError:
     """Return the error of a request that got no answer, saying whether Coze can have acted on it.
 
+    :param root: what has the words, where the cause itself buries them.
     :param seconds: the limit that ran out, if one did.
     :param begun: that limit was the one of the whole answer, which kept coming.
     """
     if seconds is None:
-        why = f"{type(cause).__name__}: {cause}"[:300]
+        # The system's errors read as sentences, those of libraries need their names.
+        words = str(cause) if root in (None, cause) else str(root) if isinstance(root, OSError) else repr(root)
+        why = f"{type(cause).__name__}: {' '.join(words.split())}"[:300]
     else:
         why = (
             f"no whole answer within {seconds:g} s, {WHOLE_ANSWER} times read_seconds"
