@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -40,10 +40,14 @@ class Process:
     popen: subprocess.Popen[bytes]
     log: Path
     stop_signal: int
+    #: Starts it once more, with more of an environment.
+    again: Callable[[Mapping[str, str]], subprocess.Popen[bytes]]
+    #: It was killed on purpose, so nobody need be told.
+    is_killed: bool = False
 
     def check(self) -> None:
-        """Raise if the process has ended."""
-        if (code := self.popen.poll()) is not None:
+        """Raise if the process has ended by itself."""
+        if (code := self.popen.poll()) is not None and not self.is_killed:
             raise ProcessDied(f"{self.name} ended with {code}; the end of {self.log}:\n{tail(self.log)}")
 
 
@@ -53,6 +57,8 @@ class Processes:
     def __init__(self) -> None:
         self.mark = uuid.uuid4().hex
         self.all: list[Process] = []
+        #: What outlived a parent that was killed: its session's number may be anybody's by the end.
+        self._orphans: set[Entry] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -80,22 +86,49 @@ class Processes:
                 os.nice(nice)
             _end_with_parent()
 
-        with log.open("ab") as output:
-            popen = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**env, MARK: self.mark},
-                start_new_session=True,
-                user=user,
-                group=user,
-                extra_groups=None if user is None else [],
-                preexec_fn=prepare,
-            )
-        process = Process(name, popen, log, stop_signal)
+        def spawn(more: Mapping[str, str]) -> subprocess.Popen[bytes]:
+            with log.open("ab") as output:
+                return subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env={**env, **more, MARK: self.mark},
+                    start_new_session=True,
+                    user=user,
+                    group=user,
+                    extra_groups=None if user is None else [],
+                    preexec_fn=prepare,
+                )
+
+        process = Process(name, spawn({}), log, stop_signal, spawn)
         self.all.append(process)
         return process
+
+    def kill(self, name: str, *, alone: bool = False) -> None:
+        """End a process as a crash does, by SIGKILL.
+
+        :param alone: what it started stays, without a parent. False: all of it ends, as when a container does.
+        """
+        process = self._named(name)
+        process.is_killed = True
+        self._orphans |= (found := self._of(process.popen.pid))
+        process.popen.kill()
+        while not alone and found:
+            for entry in found & _entries():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(entry.pid, signal.SIGKILL)
+            found = (found | self._of(process.popen.pid)) & _entries()
+        process.popen.wait()
+
+    def restart(self, name: str, env: Mapping[str, str] | None = None) -> None:
+        """Start a process that was killed once more: same command, same log, its environment and *env*."""
+        process = self._named(name)
+        process.popen.wait()
+        process.popen, process.is_killed = process.again(env or {}), False
+
+    def _named(self, name: str) -> Process:
+        return next(process for process in self.all if process.name == name)
 
     def check(self) -> None:
         """Raise if one of the processes has ended."""
@@ -129,9 +162,13 @@ class Processes:
         # Three nets, because each has a hole: a task of Airflow 2 opens its own session, an orphan loses its parent,
         # and a process that sets its title (LocalExecutor's workers) overwrites the environment that Linux shows.
         found = {entry for entry in entries if entry.pid in ours or entry.session in ours or _has(entry, self.mark)}
-        while more := {entry for entry in entries - found if entry.parent in {other.pid for other in found}}:
-            found |= more
-        return found
+        return _with_children(found | (entries & self._orphans), entries)
+
+    @staticmethod
+    def _of(pid: int) -> set[Entry]:
+        """Return a process of ours, its session and all below."""
+        entries = _entries()
+        return _with_children({entry for entry in entries if pid in (entry.pid, entry.session)}, entries)
 
 
 @dataclass(frozen=True)
@@ -148,6 +185,12 @@ class Entry:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Entry) and (self.pid, self.started) == (other.pid, other.started)
+
+
+def _with_children(found: set[Entry], entries: set[Entry]) -> set[Entry]:
+    while more := {entry for entry in entries - found if entry.parent in {other.pid for other in found}}:
+        found = found | more
+    return found
 
 
 def _entries() -> set[Entry]:

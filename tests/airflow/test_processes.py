@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,67 @@ def test_a_process_that_ignores_sigterm_ends_with_its_child_in_another_session(t
     assert not _runs(child)
 
 
+#: A parent that starts a child and waits; each start adds a line: its own id, the child's id, and a word of the environment.
+FERTILE = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print(os.getpid(), child.pid, os.environ.get("WORD"), flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_process_can_be_killed_with_all_it_started_and_is_then_not_missed(tmp_path: Path) -> None:
+    with Processes() as processes:
+        parent, child, _ = _fertile(processes, tmp_path)
+        processes.kill("fertile")
+        assert not _runs(parent)
+        _wait_until(lambda: not _runs(child))
+        processes.check()
+
+
+def test_what_a_killed_process_leaves_behind_goes_on_and_ends_with_the_rest(tmp_path: Path) -> None:
+    with Processes() as processes:
+        parent, child, _ = _fertile(processes, tmp_path)
+        processes.kill("fertile", alone=True)
+        assert (_runs(parent), _runs(child)) == (False, True)
+        processes.restart("fertile")
+        processes.stop(grace=0.2)
+    _wait_until(lambda: not _runs(child))
+
+
+def test_a_killed_process_starts_anew_with_more_of_an_environment_and_is_missed_again(tmp_path: Path) -> None:
+    with Processes() as processes:
+        first, _, before = _fertile(processes, tmp_path)
+        processes.kill("fertile")
+        processes.restart("fertile", {"WORD": "again"})
+        second, _, after = _line(tmp_path / "log", 1)
+        assert (before, after) == ("None", "again")
+        assert first != second
+        os.kill(int(second), signal.SIGKILL)
+        processes.all[0].popen.wait()
+        with pytest.raises(ProcessDied, match="fertile ended with -9"):
+            processes.check()
+
+
+def _fertile(processes: Processes, tmp_path: Path) -> tuple[int, int, str]:
+    (program := tmp_path / "fertile.py").write_text(FERTILE)
+    processes.start("fertile", [sys.executable, str(program)], log=tmp_path / "log", env=os.environ)
+    parent, child, word = _line(tmp_path / "log", 0)
+    return int(parent), int(child), word
+
+
+def _line(log: Path, number: int) -> list[str]:
+    _wait_until(lambda: len(log.read_text().splitlines()) > number)
+    return log.read_text().splitlines()[number].split()
+
+
+def _wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert true()
+
+
 def test_a_process_that_dies_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "print('out of luck'); raise SystemExit(3)"]
     with Processes() as processes:
@@ -65,10 +127,7 @@ def test_killing_the_one_who_started_it_ends_a_process(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    deadline = time.monotonic() + 5
-    while _runs(child) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not _runs(child)
+    _wait_until(lambda: not _runs(child))
 
 
 def test_a_free_port_is_free() -> None:
