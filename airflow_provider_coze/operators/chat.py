@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_coze.errors import CozeError, CozeTriggerEventError
 from airflow_provider_coze.operators.base import CozeOperator, restore_texts
+from airflow_provider_coze.operators.chat_end import end_killed, end_late
 from airflow_provider_coze.operators.chat_start import ChatStart, StartedChat
 from airflow_provider_coze.operators.conversation_store import ConversationStore
 from airflow_provider_coze.operators.fate import decided
@@ -15,9 +16,7 @@ from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.inputs import chat_problems
 from airflow_provider_coze.protocol.messages import JsonValue
 from airflow_provider_coze.protocol.models import Chat
-from airflow_provider_coze.protocol.outcomes import chat_error, chat_timeout
 from airflow_provider_coze.protocol.pacing import CHAT_POLLS
-from airflow_provider_coze.protocol.retry import RetryPolicy
 from airflow_provider_coze.protocol.statuses import WAITING, Phase, chat_phase
 from airflow_provider_coze.state.record import Submitted
 from airflow_provider_coze.state.stores import Store
@@ -205,12 +204,7 @@ class CozeChatOperator(CozeOperator):
                 "Chat %s is left running: a person did not end this task, and a retry goes on with it", chat.id
             )
             return
-        try:
-            ended = self.hook.perform(flows.cancel_chat(chat, RetryPolicy(attempts=1)), hurry=True)
-        except CozeError as error:
-            self.log.warning("Chat %s could not be cancelled and may go on: %s", chat.id, error)
-        else:
-            self.log.info("Chat %s is %s; what it used is billed", ended.id, ended.status)
+        end_killed(self.hook, self.log, chat)
 
     def _started(self, context: Context, arguments: dict[str, Any]) -> StartedChat:
         """Return the chat of an earlier try, or a new one."""
@@ -327,10 +321,9 @@ class CozeChatOperator(CozeOperator):
 
     def _finish(self, context: Context, chat: Chat, started_at: float) -> str:
         """Return the answer of a chat that has ended; cancel one that has not."""
-        waited = self.hook.clock() - started_at
+        waited, self._running = self.hook.clock() - started_at, None
         if chat_phase(chat.status) in WAITING:
-            chat = self._canceled_late(chat, waited)
-        self._running = None
+            chat = end_late(self.hook, self.log, chat, waited=waited, cancel=self.cancel_on_timeout)
         answer = self.hook.perform(flows.chat_answer(chat, self.hook.retry, waited=waited))
         self.log.info("Chat %s answered after %.0f s", chat.id, waited)
         self._push(
@@ -347,26 +340,6 @@ class CozeChatOperator(CozeOperator):
     def _delivered(self, chat: Chat) -> None:
         if self._purchase is not None:
             self._purchase.delivered(conversation_id=chat.conversation_id, chat_id=chat.id)
-
-    def _canceled_late(self, chat: Chat, waited: float) -> Chat:
-        """Cancel a chat whose time is up; return it if it was completed in that very moment.
-
-        :raises CozeOutcomeError: it timed out, or has ended in another way in that very moment.
-        """
-        canceled: bool | None = None
-        if self.cancel_on_timeout:
-            try:
-                chat = self.hook.perform(flows.cancel_chat(chat, self.hook.retry))
-            except CozeError as error:
-                self.log.warning("Chat %s could not be cancelled and may go on: %s", chat.id, error)
-            phase = chat_phase(chat.status)
-            if phase is Phase.DONE:
-                return chat
-            if phase not in WAITING | {Phase.CANCELLED}:
-                raise chat_error(chat, waited=waited)
-            canceled = phase is Phase.CANCELLED
-        self._running = None
-        raise chat_timeout(chat, waited=waited, canceled=canceled)
 
 
 def _message(message: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

@@ -108,6 +108,15 @@ class Rest:
                 raise TimeoutError(f"{dag_id} {run_id} was still {state} after {seconds:g} s: {states}")
             time.sleep(every)
 
+    def set_state(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+        """Mark a task, as a person does in the UI."""
+        self._json("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", json={"new_state": state})
+
+    def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Clear a task, as a person does in the UI."""
+        body = {"dag_run_id": run_id, "task_ids": [task_id], "dry_run": False, "only_failed": False}
+        self._json("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
+
     def get(self, path: str, **query: Any) -> Any:
         """GET *path* below the API's root and return the JSON body."""
         return self._json("GET", path, params=query)

@@ -9,6 +9,7 @@ import pytest
 from tests.airflow.chaos.dags.chaos_cells import Cell, deaths
 from tests.airflow.chaos.matrix import Verdict, chaos, run
 from tests.airflow.postgres import Postgres
+from tests.airflow.runs import stored, written
 
 pytestmark = [pytest.mark.airflow, pytest.mark.postgres, pytest.mark.timeout(900)]
 
@@ -25,7 +26,12 @@ def verdicts(request: pytest.FixtureRequest, database_server: Postgres) -> Itera
     version, cells = request.param, CELLS[request.param]
     database = database_server.create(f"chaos_{version.replace('.', '_')}")
     with chaos(version, cells, database=database) as (airflow, coze):
-        yield {verdict.cell: verdict for verdict in run(airflow, coze, cells, "deaths")}
+        found = {verdict.cell: verdict for verdict in run(airflow, coze, cells, "deaths")}
+        # Records, markers, trigger rows, XComs and logs of tasks that died; a killed process writes what it pleases.
+        assert coze.token not in stored(airflow.database)
+        assert [path for path, text in written(airflow.home) if coze.token in text] == []
+        assert coze.token not in str([entry.as_json() for entry in coze.ledger])
+        yield found
 
 
 def test_every_cell_is_right(verdicts: dict[Cell, Verdict]) -> None:

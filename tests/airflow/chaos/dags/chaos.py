@@ -1,169 +1,102 @@
-"""One task for each cell of the kill matrix; its process kills itself at the cell's point, in its first try only."""
+"""The tasks of the kill matrix: one for each cell of the matrix that the environment names, in one DAG for each kind of victim."""
 
 from __future__ import annotations
 
 import os
-import signal
-import threading
-import time
-from collections.abc import Callable
-from datetime import timedelta
-from pathlib import Path
-from typing import Any
+import re
+from typing import Any, NoReturn
 
-import requests
 from airflow.providers.common.compat.sdk import DAG
-from chaos_cells import OUTAGES, Cell, read
+from chaos_cells import MATRICES, At, Cell
+from chaos_kills import Death, arm
 
 from airflow_provider_coze.operators.chat import CozeChatOperator
-from airflow_provider_coze.operators.conversation_store import ConversationStore
 from airflow_provider_coze.operators.workflow import CozeWorkflowOperator
-from airflow_provider_coze.state.record import Submitted
-from airflow_provider_coze.state.stores import TaskStateStore
-from airflow_provider_coze.transports.sync import SyncTransport
 
-HERE = Path(__file__).parent
-CELLS = {cell.id: cell for cell in read(HERE / "cells.json")}
-SLEEPER_BOT, SLEEPER = "7511000000000000006", "7511500000000000007"
-PAID = ("POST /v3/chat", "POST /v1/workflow/run")
+#: The emulator's sleepers: they answer what they are told to, after so many seconds.
+BOT, WORKFLOW = "7511000000000000006", "7511500000000000007"
+#: A kill, and what Airflow's own race (https://github.com/apache/airflow/issues/66374) may add to it.
+RETRIES = 4
 
-
-def die(cell: Cell) -> None:
-    """End this process as hard as can be, once for each cell: a retry has to survive."""
-    try:
-        os.close(os.open(HERE / f"{cell.id}.died", os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
-        return
-    os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(60)  # the signal is on its way
+ONLY = re.compile(os.environ.get("COZE_CHAOS_ONLY", ""))
+CELLS = {cell.task_id: cell for cell in MATRICES[os.environ.get("COZE_CHAOS", "full")]() if ONLY.search(cell.task_id)}
 
 
-def after(owner: Any, name: str, cell: Cell, when: Callable[..., bool]) -> None:
-    """Die when a call of *owner.name* that *when* is true of has done its work."""
-    original = getattr(owner, name)
-
-    def dying(*args: Any, **kwargs: Any) -> Any:
-        result = original(*args, **kwargs)
-        if when(*args, **kwargs):
-            die(cell)
-        return result
-
-    setattr(owner, name, dying)
-
-
-def arm(cell: Cell) -> None:
-    """Patch this process, which runs one task, so that it dies at the cell's point."""
-
-    def is_sent(transport: Any, request: Any, name: str) -> bool:
-        return f"{request.method} {request.path}" == name
-
-    match cell.point:
-        case "after intent":
-            after(TaskStateStore, "write", cell, lambda _, record: not isinstance(record, Submitted))
-        case "conversation made":
-            after(SyncTransport, "send", cell, lambda _, request: request.path == "/v1/conversation/create")
-        case "sent":
-            _die_before_the_reply(cell)
-        case "replied":
-            after(SyncTransport, "send", cell, lambda _, request: f"{request.method} {request.path}" in PAID)
-        case "saved":
-            for store in (TaskStateStore, ConversationStore):
-                after(store, "write", cell, lambda _, record: isinstance(record, Submitted))
-
-
-def _die_before_the_reply(cell: Cell) -> None:
-    """Die as soon as Coze has begun, whatever it may answer."""
-    original = SyncTransport.send
-
-    def send(self: Any, request: Any) -> Any:
-        if f"{request.method} {request.path}" not in PAID or (HERE / f"{cell.id}.died").exists():
-            return original(self, request)
-        url, before = self._settings.base_url, _billed(self._settings.base_url, cell)
-        threading.Thread(target=original, args=(self, request), daemon=True).start()
-        while _billed(url, cell) == before:
-            time.sleep(0.005)
-        die(cell)
-        raise AssertionError("alive")
-
-    SyncTransport.send = send  # type: ignore[method-assign]
-
-
-def _billed(url: str, cell: Cell) -> int:
-    ledger = requests.get(f"{url}/_emulator/ledger", timeout=10).json()["ledger"]
-    return sum(cell.id in str(entry["marker"]) for entry in ledger)
-
-
-class Dying:
-    """What both operators of the matrix have in common."""
+class KilledOnce:
+    """An operator whose process dies where its cell says."""
 
     task_id: str
+    _death: Death
 
     def execute(self, context: Any) -> Any:
-        cell = CELLS[self.task_id]
-        if cell.point == "before intent":
-            die(cell)
-        arm(cell)
+        self._arm(context)
         return super().execute(context)  # type: ignore[misc]
 
     def execute_complete(self, context: Any, event: Any = None) -> Any:
-        cell = CELLS[self.task_id]
-        if cell.point == "resumed":
-            die(cell)
+        self._arm(context).comes(At.RESUMED)
         return super().execute_complete(context, event)  # type: ignore[misc]
 
-    def defer(self, **kwargs: Any) -> Any:
-        cell = CELLS[self.task_id]
-        if cell.point == "deferred":
-            die(cell)
-        return super().defer(**kwargs)  # type: ignore[misc]
+    def defer(self, **arguments: Any) -> NoReturn:
+        self._death.comes(At.DEFERRING)
+        super().defer(**arguments)  # type: ignore[misc]
 
     def post_execute(self, context: Any, result: Any = None) -> None:
-        """Called after execute has returned, before Airflow stores what it returned."""
-        cell = CELLS[self.task_id]
-        if cell.point == "before XCom":
-            die(cell)
+        self._death.comes(At.BEFORE_XCOM)
+
+    def _arm(self, context: Any) -> Death:
+        self._death = Death(self.task_id, context["ti"].map_index, CELLS[self.task_id].at)
+        arm(self._death)
+        return self._death
 
 
-class DyingChat(Dying, CozeChatOperator):
-    """A chat whose process dies."""
+class Chat(KilledOnce, CozeChatOperator):
+    """Ask the sleeper."""
 
 
-class DyingRun(Dying, CozeWorkflowOperator):
-    """A run whose process dies."""
+class Run(KilledOnce, CozeWorkflowOperator):
+    """Run the sleeper."""
 
 
-def tasks(cell: Cell) -> None:
-    """Make the task of a cell."""
-    options: dict[str, Any] = {
-        "task_id": cell.id,
-        "deferrable": cell.deferrable,
-        "deferral_grace": 0,
+def add_task(cell: Cell) -> None:
+    common: dict[str, Any] = {
+        "task_id": cell.task_id,
+        "deferrable": cell.waits == "deferrable",
+        "deferral_grace": 0,  # to be deferred early
         "on_unknown": cell.on_unknown,
     }
-    if cell.kind == "chat":
-        options |= {"bot_id": SLEEPER_BOT, "meta_data": {"cell": cell.id}}
-        message = f"sleep {cell.seconds}: {cell.id}"
+    if cell.is_chat:
+        common |= {"bot_id": BOT, "meta_data": {"cell": cell.task_id, "item": "{{ ti.map_index }}"}}
+        if cell.what == "own":
+            common["conversation_id"] = f"{{{{ dag_run.conf['conversations']['{cell.task_id}'] }}}}"
+        messages = [f"sleep {cell.seconds(item):g}: {cell.answer(item)}" for item in cell.items]
         if cell.mapped:
-            DyingChat.partial(**options).expand(message=[message])
+            Chat.partial(**common).expand(message=messages)
         else:
-            DyingChat(message=message, **options)
-        return
-    options |= {"workflow_id": SLEEPER}
-    parameters = {"seconds": cell.seconds, "value": cell.id}
-    if cell.mapped:
-        DyingRun.partial(**options).expand(parameters=[parameters])
+            Chat(**common, message=messages[0])
     else:
-        DyingRun(parameters=parameters, **options)
+        common |= {"workflow_id": WORKFLOW, "marker_parameter": "marker"}
+        parameters = [
+            {
+                "seconds": cell.seconds(item),
+                "value": {"cell": cell.task_id, "item": item, "answer": cell.answer(item)},
+            }
+            for item in cell.items
+        ]
+        if cell.mapped:
+            Run.partial(**common).expand(parameters=parameters)
+        else:
+            Run(**common, parameters=parameters[0])
 
 
-for name in ("deaths", *OUTAGES):
+for dag_id in sorted({cell.dag_id for cell in CELLS.values()}):
     with DAG(
-        dag_id=f"chaos_{name}",
+        dag_id=dag_id,
         schedule=None,
-        max_active_tasks=200,
-        default_args={"retries": 4, "retry_delay": timedelta(seconds=1)},
+        max_active_tasks=256,
+        default_args={"retries": RETRIES, "retry_delay": 1},
         tags=["test"],
-    ):
-        for one in CELLS.values():
-            if (one.point == name) or (name == "deaths" and one.point not in OUTAGES):
-                tasks(one)
+    ) as dag:
+        for of_this in CELLS.values():
+            if of_this.dag_id == dag_id:
+                add_task(of_this)
+    globals()[dag_id] = dag
