@@ -162,6 +162,25 @@ def test_a_chat_that_runs_longer_than_a_try_looks_for_it_is_found_by_the_next(ch
     assert chat.billed == 1
 
 
+@pytest.mark.parametrize("ends", ["failed", "canceled"])
+def test_a_lost_chat_that_ended_without_an_answer_is_bought_anew_where_its_question_names_it(
+    chat: Task, deaths: Deaths, ends: str
+) -> None:
+    coze = chat.coze
+    coze.world.question_carries_chat_id = True
+    bot = coze.world.add_bot(duration=Seconds(20), answer="rested", failure=Failure(5000) if ends == "failed" else None)
+    deaths.sending(CHAT, after=True)
+    chat.killed(bot_id=bot.id)
+    [lost] = coze.emulator.store.chats.values()
+    if ends == "canceled":
+        lost.cancel()
+    coze.time.sleep(30)
+    bot.failure = None
+    assert chat.attempt(bot_id=bot.id) == chat.right
+    assert (lost.status, chat.billed) == (ends, 2)
+    assert chat.ti.xcoms["chat_id"] == coze.ledger[1].id
+
+
 # --- Coze away
 
 
