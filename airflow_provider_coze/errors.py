@@ -118,8 +118,8 @@ class CozeError(Exception):
         kind = _by_name().get(name, CozeError) if isinstance(name, str) else CozeError
         given = facts if isinstance(facts, Mapping) else {}
         known = {name: given[name] for name in kind._fields() if name in given and _is_fact(name, given[name])}
-        has_message = isinstance(message, str) and message.strip()
-        return kind(str(message) if has_message else "Coze failed, and no message came with it.", **known)
+        words = message if isinstance(message, str) else ""
+        return kind(words or "Coze failed, and no message came with it.", **known)
 
 
 class CozeConnectionConfigError(CozeError, ValueError):

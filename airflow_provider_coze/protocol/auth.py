@@ -8,6 +8,7 @@ what the page leaves open (the audience of a server with a port).
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -39,6 +40,8 @@ Clock = Callable[[], float]
 
 _TOKEN_PATH = "/api/permission/oauth2/token"  # noqa: S105 - a path
 _GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+#: Fields of an answer that say why there is no token.
+_WORDS = ("code", "msg", "message", "error_message", "detail")
 #: Life of the JWT, not of the token; the documents' own example.
 _JWT_SECONDS = 600
 #: A token is replaced this long before it expires, so that none dies between leaving here and being read by Coze.
@@ -292,7 +295,12 @@ def _opened(response: Response, call: Call[_Token]) -> Mapping[str, Any]:
             origin=response.origin or None,
             logid=logid_in(response, body),
         )
-    return open_envelope(response, call)
+    if b"access_token" not in response.body:
+        return open_envelope(response, call)
+    # What the envelope cannot read it quotes, and this may be a token: with a 502 around it, or cut off before its end.
+    words = {name: body[name] for name in _WORDS if name in body} if isinstance(body, dict) else None
+    opened = open_envelope(replace(response, body=b"" if words is None else json.dumps(words).encode()), call)
+    return body if isinstance(body, dict) else opened
 
 
 def _read_token(body: Mapping[str, Any], ttl: int, now: float) -> _Token:

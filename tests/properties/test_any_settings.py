@@ -36,7 +36,7 @@ extras = st.one_of(
     anything,
 )
 
-_SECRETS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=16, max_size=40)
+_SECRETS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=16, max_size=40).map("s3cr3t{}".format)
 _BASE64 = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", min_size=32, max_size=64)
 _PEMS = st.builds(
     lambda body, end: (
