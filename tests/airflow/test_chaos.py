@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.airflow.chaos.dags.chaos_cells import Cell, deaths
-from tests.airflow.chaos.matrix import Verdict, chaos, run
+from tests.airflow.kill_matrix.dags.chaos_cells import Cell, deaths
+from tests.airflow.kill_matrix.matrix import Verdict, chaos, run
 from tests.airflow.postgres import Postgres
 from tests.airflow.runs import stored, written
 
