@@ -258,7 +258,7 @@ class CozeTriggerEventError(CozeError):
 
 def _is_fact(name: str, value: object) -> bool:
     if name == "retry_after":
-        return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+        return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**63
     kind = _TYPES.get(name, str)
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
