@@ -20,8 +20,8 @@ from airflow_provider_coze.protocol.models import Chat, Message, integer
 from airflow_provider_coze.protocol.outputs import run_output
 from airflow_provider_coze.protocol.retry import RetryPolicy
 from airflow_provider_coze.settings import OAuthJWT, parse
-from airflow_provider_coze.triggers.events import ChatEvent
 from airflow_provider_coze.transports.wire import content_of
+from airflow_provider_coze.triggers.events import ChatEvent
 from tests.driving import NOON, answer
 from tests.properties.judging import assert_sound, assert_storable
 
