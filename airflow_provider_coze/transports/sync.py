@@ -128,6 +128,13 @@ class _Adapter(HTTPAdapter):
         manager.pool_classes_by_scheme = _POOLS_BY_SCHEME
         return manager
 
+    def close(self) -> None:
+        """Close all connections now. urllib3 does it when a pool is collected, and errors that were raised hold on to pools."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118 - a container that cannot be iterated
+                manager.pools[key].close()
+        super().close()
+
 
 class _NotWhole(TimeoutError):
     """An answer that kept coming did not end in time."""

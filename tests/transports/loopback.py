@@ -7,6 +7,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Self
@@ -127,6 +128,13 @@ class Loopback:
         with self._gone:
             if not self._gone.wait_for(lambda: not self._open, timeout=5):
                 raise TimeoutError(f"{len(self._open)} connections are still open")
+
+    def wait_until_nobody_is_connected(self, seconds: float = 5.0) -> None:
+        """Fail if a connection is still open by then."""
+        until = time.monotonic() + seconds
+        while self._open:
+            assert time.monotonic() < until, "connections are left open"
+            time.sleep(0.002)
 
     def _accept(self) -> None:
         while not self._stopped.is_set():

@@ -273,6 +273,19 @@ def test_requests_closes_its_connections() -> None:
         assert len(transport._session.adapters["http://"].poolmanager.pools) == 0  # type: ignore[attr-defined]
 
 
+def test_requests_closes_its_connections_although_an_error_holds_on_to_them() -> None:
+    with Loopback(Peer.close, reply()) as server:
+        gc.disable()
+        try:
+            with SyncTransport(settings(server.url)) as transport:
+                with pytest.raises(CozeTransportError):
+                    transport.send(READ)
+                assert transport.send(READ).status == 200
+            server.wait_until_nobody_is_connected()
+        finally:
+            gc.enable()
+
+
 PROGRAM = """
 import asyncio, gc, sys, warnings
 from airflow_provider_coze.errors import CozeTransportError
