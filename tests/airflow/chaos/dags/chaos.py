@@ -1,102 +1,169 @@
-"""The tasks of the kill matrix: one for each cell of the matrix that the environment names, in one DAG for each kind of victim."""
+"""One task for each cell of the kill matrix; its process kills itself at the cell's point, in its first try only."""
 
 from __future__ import annotations
 
 import os
-import re
-from typing import Any, NoReturn
+import signal
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
+import requests
 from airflow.providers.common.compat.sdk import DAG
-from chaos_cells import MATRICES, At, Cell
-from chaos_kills import Death, arm
+from chaos_cells import OUTAGES, Cell, read
 
 from airflow_provider_coze.operators.chat import CozeChatOperator
+from airflow_provider_coze.operators.conversation_store import ConversationStore
 from airflow_provider_coze.operators.workflow import CozeWorkflowOperator
+from airflow_provider_coze.state.record import Submitted
+from airflow_provider_coze.state.stores import TaskStateStore
+from airflow_provider_coze.transports.sync import SyncTransport
 
-#: The emulator's sleepers: they answer what they are told to, after so many seconds.
-BOT, WORKFLOW = "7511000000000000006", "7511500000000000007"
-#: A kill, and what Airflow's own race (https://github.com/apache/airflow/issues/66374) may add to it.
-RETRIES = 4
-
-ONLY = re.compile(os.environ.get("COZE_CHAOS_ONLY", ""))
-CELLS = {cell.task_id: cell for cell in MATRICES[os.environ.get("COZE_CHAOS", "full")]() if ONLY.search(cell.task_id)}
+HERE = Path(__file__).parent
+CELLS = {cell.id: cell for cell in read(HERE / "cells.json")}
+SLEEPER_BOT, SLEEPER = "7511000000000000006", "7511500000000000007"
+PAID = ("POST /v3/chat", "POST /v1/workflow/run")
 
 
-class KilledOnce:
-    """An operator whose process dies where its cell says."""
+def die(cell: Cell) -> None:
+    """End this process as hard as can be, once for each cell: a retry has to survive."""
+    try:
+        os.close(os.open(HERE / f"{cell.id}.died", os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)  # the signal is on its way
+
+
+def after(owner: Any, name: str, cell: Cell, when: Callable[..., bool]) -> None:
+    """Die when a call of *owner.name* that *when* is true of has done its work."""
+    original = getattr(owner, name)
+
+    def dying(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        if when(*args, **kwargs):
+            die(cell)
+        return result
+
+    setattr(owner, name, dying)
+
+
+def arm(cell: Cell) -> None:
+    """Patch this process, which runs one task, so that it dies at the cell's point."""
+
+    def is_sent(transport: Any, request: Any, name: str) -> bool:
+        return f"{request.method} {request.path}" == name
+
+    match cell.point:
+        case "after intent":
+            after(TaskStateStore, "write", cell, lambda _, record: not isinstance(record, Submitted))
+        case "conversation made":
+            after(SyncTransport, "send", cell, lambda _, request: request.path == "/v1/conversation/create")
+        case "sent":
+            _die_before_the_reply(cell)
+        case "replied":
+            after(SyncTransport, "send", cell, lambda _, request: f"{request.method} {request.path}" in PAID)
+        case "saved":
+            for store in (TaskStateStore, ConversationStore):
+                after(store, "write", cell, lambda _, record: isinstance(record, Submitted))
+
+
+def _die_before_the_reply(cell: Cell) -> None:
+    """Die as soon as Coze has begun, whatever it may answer."""
+    original = SyncTransport.send
+
+    def send(self: Any, request: Any) -> Any:
+        if f"{request.method} {request.path}" not in PAID or (HERE / f"{cell.id}.died").exists():
+            return original(self, request)
+        url, before = self._settings.base_url, _billed(self._settings.base_url, cell)
+        threading.Thread(target=original, args=(self, request), daemon=True).start()
+        while _billed(url, cell) == before:
+            time.sleep(0.005)
+        die(cell)
+        raise AssertionError("alive")
+
+    SyncTransport.send = send  # type: ignore[method-assign]
+
+
+def _billed(url: str, cell: Cell) -> int:
+    ledger = requests.get(f"{url}/_emulator/ledger", timeout=10).json()["ledger"]
+    return sum(cell.id in str(entry["marker"]) for entry in ledger)
+
+
+class Dying:
+    """What both operators of the matrix have in common."""
 
     task_id: str
-    _death: Death
 
     def execute(self, context: Any) -> Any:
-        self._arm(context)
+        cell = CELLS[self.task_id]
+        if cell.point == "before intent":
+            die(cell)
+        arm(cell)
         return super().execute(context)  # type: ignore[misc]
 
     def execute_complete(self, context: Any, event: Any = None) -> Any:
-        self._arm(context).comes(At.RESUMED)
+        cell = CELLS[self.task_id]
+        if cell.point == "resumed":
+            die(cell)
         return super().execute_complete(context, event)  # type: ignore[misc]
 
-    def defer(self, **arguments: Any) -> NoReturn:
-        self._death.comes(At.DEFERRING)
-        super().defer(**arguments)  # type: ignore[misc]
+    def defer(self, **kwargs: Any) -> Any:
+        cell = CELLS[self.task_id]
+        if cell.point == "deferred":
+            die(cell)
+        return super().defer(**kwargs)  # type: ignore[misc]
 
     def post_execute(self, context: Any, result: Any = None) -> None:
-        self._death.comes(At.BEFORE_XCOM)
-
-    def _arm(self, context: Any) -> Death:
-        self._death = Death(self.task_id, context["ti"].map_index, CELLS[self.task_id].at)
-        arm(self._death)
-        return self._death
+        """Called after execute has returned, before Airflow stores what it returned."""
+        cell = CELLS[self.task_id]
+        if cell.point == "before XCom":
+            die(cell)
 
 
-class Chat(KilledOnce, CozeChatOperator):
-    """Ask the sleeper."""
+class DyingChat(Dying, CozeChatOperator):
+    """A chat whose process dies."""
 
 
-class Run(KilledOnce, CozeWorkflowOperator):
-    """Run the sleeper."""
+class DyingRun(Dying, CozeWorkflowOperator):
+    """A run whose process dies."""
 
 
-def add_task(cell: Cell) -> None:
-    common: dict[str, Any] = {
-        "task_id": cell.task_id,
-        "deferrable": cell.waits == "deferrable",
-        "deferral_grace": 0,  # to be deferred early
+def tasks(cell: Cell) -> None:
+    """Make the task of a cell."""
+    options: dict[str, Any] = {
+        "task_id": cell.id,
+        "deferrable": cell.deferrable,
+        "deferral_grace": 0,
         "on_unknown": cell.on_unknown,
     }
-    if cell.is_chat:
-        common |= {"bot_id": BOT, "meta_data": {"cell": cell.task_id, "item": "{{ ti.map_index }}"}}
-        if cell.what == "own":
-            common["conversation_id"] = f"{{{{ dag_run.conf['conversations']['{cell.task_id}'] }}}}"
-        messages = [f"sleep {cell.seconds(item):g}: {cell.answer(item)}" for item in cell.items]
+    if cell.kind == "chat":
+        options |= {"bot_id": SLEEPER_BOT, "meta_data": {"cell": cell.id}}
+        message = f"sleep {cell.seconds}: {cell.id}"
         if cell.mapped:
-            Chat.partial(**common).expand(message=messages)
+            DyingChat.partial(**options).expand(message=[message])
         else:
-            Chat(**common, message=messages[0])
+            DyingChat(message=message, **options)
+        return
+    options |= {"workflow_id": SLEEPER}
+    parameters = {"seconds": cell.seconds, "value": cell.id}
+    if cell.mapped:
+        DyingRun.partial(**options).expand(parameters=[parameters])
     else:
-        common |= {"workflow_id": WORKFLOW, "marker_parameter": "marker"}
-        parameters = [
-            {
-                "seconds": cell.seconds(item),
-                "value": {"cell": cell.task_id, "item": item, "answer": cell.answer(item)},
-            }
-            for item in cell.items
-        ]
-        if cell.mapped:
-            Run.partial(**common).expand(parameters=parameters)
-        else:
-            Run(**common, parameters=parameters[0])
+        DyingRun(parameters=parameters, **options)
 
 
-for dag_id in sorted({cell.dag_id for cell in CELLS.values()}):
+for name in ("deaths", *OUTAGES):
     with DAG(
-        dag_id=dag_id,
+        dag_id=f"chaos_{name}",
         schedule=None,
-        max_active_tasks=256,
-        default_args={"retries": RETRIES, "retry_delay": 1},
+        max_active_tasks=200,
+        default_args={"retries": 4, "retry_delay": timedelta(seconds=1)},
         tags=["test"],
-    ) as dag:
-        for of_this in CELLS.values():
-            if of_this.dag_id == dag_id:
-                add_task(of_this)
-    globals()[dag_id] = dag
+    ):
+        for one in CELLS.values():
+            if (one.point == name) or (name == "deaths" and one.point not in OUTAGES):
+                tasks(one)

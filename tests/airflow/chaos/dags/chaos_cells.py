@@ -1,174 +1,106 @@
-"""The cells of the kill matrix: who is killed where, and what is right then. Imported by the DAGs and by the harness; imports nothing."""
+"""The cells of the kill matrix. Airflow's processes import this as a neighbour of the DAG, the harness as a module of tests."""
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import product
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
-
-class At(enum.StrEnum):
-    """Where a task's process is killed, in the order in which a try comes by; or which component of Airflow is."""
-
-    BEFORE_INTENT = "before intent"
-    AFTER_INTENT = "after intent"
-    CONVERSATION_MADE = "conversation made"
-    CONVERSATION_SAVED = "conversation saved"
-    POST_SENT = "POST sent"  # Coze has carried it out, and nobody has read the reply
-    REPLIED = "replied"
-    SAVED = "saved"
-    WAITING = "waiting"  # the worker polls
-    DEFERRING = "deferring"  # Airflow does not know it yet
-    DEFERRED = "deferred"  # Airflow knows it, and the process is still there
-    RESUMED = "resumed"
-    BEFORE_XCOM = "before XCom"
-    AFTER_XCOM = "after XCom"  # the answer is stored, and Airflow does not know that the task is done
-
-    TRIGGERER = "triggerer"
-    SCHEDULER = "scheduler"  # its workers live on as orphans
-    MACHINE = "scheduler and its tasks"
-    API_SERVER = "API server, 20 s"
-
-
-#: The components of Airflow.
-COMPONENTS = (At.TRIGGERER, At.SCHEDULER, At.MACHINE, At.API_SERVER)
-#: Between the stored intent and the stored id of a run: nobody can tell whether it was started, except the ledger.
-UNKNOWABLE = (At.AFTER_INTENT, At.POST_SENT, At.REPLIED)
+#: Points of a chat at which its task's process dies, in their order.
+CHAT_POINTS = (
+    "before intent",
+    "after intent",
+    "conversation made",
+    "sent",
+    "replied",
+    "saved",
+    "deferred",
+    "resumed",
+    "before XCom",
+)
+#: Of a run; between its intent and its id nobody can know whether it exists, so ``on_unknown`` decides.
+RUN_POINTS = ("before intent", "after intent", "sent", "replied", "saved", "deferred", "resumed", "before XCom")
+WINDOW = ("after intent", "sent", "replied")
+ONLY_DEFERRED = ("deferred", "resumed")
+#: What is killed beside tasks, and from where: a task waits there while that happens.
+OUTAGES = ("triggerer", "scheduler", "api-server")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One task, or one mapped task of two."""
+    """One task, and what is killed on its way."""
 
-    what: str  # chat, workflow, or a chat in a conversation that the DAG's author gives it
-    waits: str  # plain, deferrable
+    kind: str  # chat, run
+    point: str
+    deferrable: bool
     mapped: bool
-    at: At
     on_unknown: str = "fail"
 
     @property
-    def task_id(self) -> str:
-        """A name that Airflow allows."""
-        kind = f"{self.what}_{self.waits}_{'mapped' if self.mapped else 'single'}"
-        place = str(self.at).replace(",", "").replace(" ", "_")
-        return f"{kind}.{place}" + (f".{self.on_unknown}" if self.is_unknowable else "")
+    def id(self) -> str:
+        """The task's id."""
+        parts = (self.kind, self.point, "deferred" if self.deferrable else "plain", "mapped" if self.mapped else "")
+        return "_".join(filter(None, (*parts, self.on_unknown if self.is_window else ""))).replace(" ", "-")
 
     @property
-    def dag_id(self) -> str:
-        """Of the run in which it is: one for all kills of task processes, and one for each component."""
-        return f"chaos_{self.at.name.lower()}" if self.at in COMPONENTS else "chaos_tasks"
+    def is_window(self) -> bool:
+        """Whether nobody can know what was bought when it has died there."""
+        return self.kind == "run" and self.point in WINDOW
 
     @property
-    def items(self) -> tuple[int, ...]:
-        """The map indexes of its task instances."""
-        return (0, 1) if self.mapped else (-1,)
+    def is_lost(self) -> bool:
+        """Whether the task has to fail, and leave it to a person."""
+        return self.is_window and self.on_unknown == "fail"
 
     @property
-    def is_chat(self) -> bool:
-        """Whether it asks a bot."""
-        return self.what != "workflow"
-
-    @property
-    def is_unknowable(self) -> bool:
-        """Whether *on_unknown* decides."""
-        return not self.is_chat and self.at in UNKNOWABLE
-
-    @property
-    def dies(self) -> bool:
-        """Whether the task's own process is killed."""
-        return self.at not in COMPONENTS
-
-    @property
-    def state(self) -> str:
-        """How the task ends."""
-        return "failed" if self.is_unknowable and self.on_unknown == "fail" else "success"
-
-    @property
-    def billed(self) -> int:
-        """How many executions Coze bills for each of its task instances."""
-        if not self.is_unknowable:
-            return 1
-        first = 0 if self.at == At.AFTER_INTENT else 1  # of the try that was killed
-        return first + (1 if self.on_unknown == "resend" else 0)
-
-    def seconds(self, item: int) -> float:
-        """How long Coze takes. Components are killed some 5 s after the start."""
-        if self.at == At.API_SERVER and self.waits == "deferrable" and item < 1:
-            return 15.0  # is over while the server is away
-        if self.at == At.SCHEDULER and self.waits == "plain" and item < 1:
-            return 12.0  # is over while there is no scheduler, or a new one that has not reset the task yet
-        if not self.dies:
-            return 40.0
-        return 9.0 if self.waits == "deferrable" else 3.0
-
-    def answer(self, item: int) -> str:
-        """What is right."""
-        return f"{self.task_id} {item}"
+    def seconds(self) -> int:
+        """How long Coze takes: long enough to defer, and over an outage."""
+        if self.point in OUTAGES:
+            return 45
+        return 12 if self.deferrable else 6
 
 
-_CHAT = (
-    At.BEFORE_INTENT,
-    At.AFTER_INTENT,
-    At.CONVERSATION_MADE,
-    At.CONVERSATION_SAVED,
-    At.POST_SENT,
-    At.REPLIED,
-    At.SAVED,
-)
-_OWN = (At.AFTER_INTENT, At.POST_SENT, At.REPLIED, At.SAVED)
-_WORKFLOW = (At.BEFORE_INTENT, At.AFTER_INTENT, At.POST_SENT, At.REPLIED, At.SAVED)
-_PLAIN = (At.WAITING, At.BEFORE_XCOM, At.AFTER_XCOM)
-_DEFERRABLE = (At.DEFERRING, At.DEFERRED, At.RESUMED, At.BEFORE_XCOM, At.AFTER_XCOM)
+def deaths(*, small: bool = False, kinds: tuple[str, ...] = ("chat", "run"), store: bool = True) -> list[Cell]:
+    """Return the cells in which a task's own process dies.
+
+    :param small: a selection for every test run.
+    :param store: whether Airflow has a task state store; without one there is no intent to die after.
+    """
+    found = []
+    for kind in kinds:
+        for point in CHAT_POINTS if kind == "chat" else RUN_POINTS:
+            for deferrable in (False, True):
+                if (point in ONLY_DEFERRED and not deferrable) or (point == "after intent" and not store):
+                    continue
+                for mapped in (False, True):
+                    cell = Cell(kind, point, deferrable, mapped)
+                    found.append(cell)
+                    if cell.is_window and not mapped:
+                        found.append(Cell(kind, point, deferrable, mapped, "resend"))
+    found = [cell for cell in found if not (cell.is_window and cell.mapped)]
+    if not small:
+        return found
+    # One of every point: deferred and mapped in turns, and both settings of the window.
+    chosen: list[Cell] = []
+    for kind in kinds:
+        for n, point in enumerate(CHAT_POINTS if kind == "chat" else RUN_POINTS):
+            of_point = [cell for cell in found if (cell.kind, cell.point) == (kind, point)]
+            chosen += of_point[n % len(of_point) :][:1]
+    return chosen
 
 
-def full() -> Iterator[Cell]:
-    """Yield the whole matrix, for an Airflow with a task state store."""
-    for waits, mapped in product(("plain", "deferrable"), (False, True)):
-        waiting = _PLAIN if waits == "plain" else _DEFERRABLE
-        for at in (*_CHAT, *waiting):
-            yield Cell("chat", waits, mapped, at)
-        for at in (*_WORKFLOW, *waiting):
-            yield Cell("workflow", waits, mapped, at)
-            if at in UNKNOWABLE:
-                yield Cell("workflow", waits, mapped, at, "resend")
-        if not mapped:  # two chats at a time in one conversation are refused by Coze
-            for at in _OWN:
-                yield Cell("own", waits, mapped, at)
-    for at, what, waits, mapped in product(COMPONENTS, ("chat", "workflow"), ("plain", "deferrable"), (False, True)):
-        if at != At.TRIGGERER or waits == "deferrable":
-            yield Cell(what, waits, mapped, at)
+def outages(name: str) -> list[Cell]:
+    """Return the cells in which a component of Airflow is killed while tasks wait."""
+    modes = (True,) if name == "triggerer" else (False, True)
+    cells = [Cell(kind, name, deferrable, False) for kind in ("chat", "run") for deferrable in modes]
+    return cells + [Cell(kind, name, True, True) for kind in ("chat", "run") if name == "triggerer"]
 
 
-def ci() -> Iterator[Cell]:
-    """Yield a dozen that stand for the whole."""
-    yield Cell("chat", "plain", False, At.AFTER_INTENT)
-    yield Cell("chat", "plain", True, At.POST_SENT)
-    yield Cell("chat", "plain", False, At.WAITING)
-    yield Cell("chat", "deferrable", False, At.POST_SENT)
-    yield Cell("chat", "deferrable", False, At.RESUMED)
-    yield Cell("chat", "deferrable", False, At.AFTER_XCOM)
-    yield Cell("own", "deferrable", False, At.POST_SENT)
-    yield Cell("workflow", "deferrable", False, At.SAVED)
-    yield Cell("workflow", "deferrable", False, At.POST_SENT)
-    yield Cell("workflow", "plain", False, At.POST_SENT, "resend")
-    for at in (At.TRIGGERER, At.API_SERVER):
-        yield Cell("chat", "deferrable", True, at)
-        yield Cell("workflow", "deferrable", False, at)
-    yield Cell("chat", "plain", False, At.API_SERVER)
+def write(path: Path, cells: list[Cell]) -> None:
+    """Leave the cells of a run where the DAG finds them."""
+    path.write_text(json.dumps([asdict(cell) for cell in cells]))
 
 
-def chats() -> Iterator[Cell]:
-    """Yield what an Airflow without a task state store is asked: there Coze's own conversation is the record of a chat."""
-    yield Cell("chat", "plain", False, At.CONVERSATION_MADE)
-    yield Cell("chat", "plain", True, At.POST_SENT)
-    yield Cell("chat", "plain", False, At.WAITING)
-    yield Cell("chat", "plain", False, At.BEFORE_XCOM)
-    yield Cell("own", "plain", False, At.POST_SENT)
-    yield Cell("own", "plain", False, At.SAVED)
-    for at in (At.BEFORE_INTENT, At.POST_SENT, At.REPLIED, At.SAVED, At.DEFERRING, At.RESUMED, At.BEFORE_XCOM):
-        yield Cell("chat", "deferrable", False, at)
-
-
-#: By the name that a stack is given in its environment.
-MATRICES = {"full": full, "ci": ci, "chats": chats}
+def read(path: Path) -> list[Cell]:
+    """Return the cells that were left."""
+    return [Cell(**cell) for cell in json.loads(path.read_text())]
