@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import pkgutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 from unittest.mock import patch
@@ -10,21 +13,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_coze.errors import CozeError, CozeTransportError
-from airflow_provider_coze.protocol import auth, flows, outcomes
-from airflow_provider_coze.protocol.dialects import dialect_of, spoken
+from airflow_provider_coze.errors import CozeError
+from airflow_provider_coze.protocol import auth, endpoints, flows, outcomes
 from airflow_provider_coze.protocol.envelope import is_expired_token, open_envelope
-from airflow_provider_coze.protocol.messages import Flow, Replay, Response, Send, Sleep
+from airflow_provider_coze.protocol.messages import Flow, Replay, Response
 from airflow_provider_coze.protocol.models import Chat, RunHistory, WorkflowRun
 from airflow_provider_coze.protocol.pacing import CHAT_POLLS, RUN_POLLS, PollSchedule
 from airflow_provider_coze.protocol.retry import RetryPolicy
 from airflow_provider_coze.settings import OAuthJWT
 from tests.driving import NOON, VirtualTime
 from tests.properties.judging import assert_sound, assert_storable
+from tests.properties.performing import driven, ends_well, several
 from tests.properties.profiles import EXAMPLES
 from tests.properties.strategies import CALLS, answers, headers, json_values, of_operation, texts, written
 
 operations = st.sampled_from(sorted(CALLS))
+
+
+def test_every_operation_of_the_endpoints_is_among_those_that_are_tried() -> None:
+    modules = [
+        importlib.import_module(f"{endpoints.__name__}.{found.name}")
+        for found in pkgutil.iter_modules(endpoints.__path__)
+    ]
+    made = [
+        function for module in modules for function in vars(module).values() if _returns_call(function, module.__name__)
+    ]
+    assert len(made) == len(CALLS), sorted(function.__name__ for function in made)
+
+
+def _returns_call(function: Any, module: str) -> bool:
+    is_own = inspect.isfunction(function) and function.__module__ == module
+    return is_own and str(function.__annotations__.get("return")).startswith("Call[")
 
 
 @EXAMPLES
@@ -66,44 +85,6 @@ def test_every_operation_reads_something_storable_or_raises_our_error(drawn: tup
 # --- whole flows
 
 
-def driven(flow: Flow[Any], responses: list[Response | CozeTransportError], time: VirtualTime) -> Any:
-    """Perform *flow* with these answers; None when it asks for more of them."""
-    answer: Response | None = None
-    failure: CozeTransportError | None = None
-    left = iter(responses)
-    try:
-        while True:
-            effect = flow.send(answer) if failure is None else flow.throw(failure)
-            answer = failure = None
-            if isinstance(effect, Sleep):
-                assert 0 <= effect.seconds <= 600
-                time.sleep(effect.seconds)
-                continue
-            assert isinstance(effect, Send)
-            effect.request.path.encode()
-            "".join(effect.request.query.values()).encode()
-            match next(left, None):
-                case None:
-                    return None
-                case CozeTransportError() as failure:
-                    pass
-                case response:
-                    answer = response
-    except StopIteration as done:
-        return done.value
-    finally:
-        flow.close()
-
-
-@st.composite
-def several(draw: st.DrawFn, *names: str) -> list[Response | CozeTransportError]:
-    def lost() -> CozeTransportError:
-        return CozeTransportError("No answer.", never_sent=draw(st.booleans()))
-
-    one = st.one_of([of_operation(name) for name in names] * 3 + [answers, st.builds(lost)])
-    return draw(st.lists(one, min_size=1, max_size=5))
-
-
 def watching(time: VirtualTime, polls: PollSchedule) -> flows.Watch:
     return flows.Watch(polls=polls, since=NOON, until=NOON + 90, clock=time, chance=lambda: 0.5)
 
@@ -123,16 +104,6 @@ def run_to_its_end(time: VirtualTime) -> Flow[Any]:
     history = yield from flows.watch_run(history, watching(time, RUN_POLLS), workflow_id="1")
     assert_storable(history)
     return flows.run_result(history, workflow_id="1", waited=1.0)
-
-
-def ends_well(flow: Flow[Any], responses: list[Response | CozeTransportError], time: VirtualTime, dialect: str) -> None:
-    try:
-        found = driven(spoken(flow, dialect_of(dialect)), responses, time)
-    except CozeError as error:
-        assert_sound(error)
-    else:
-        repr(found)
-        assert_storable(found)
 
 
 @EXAMPLES
