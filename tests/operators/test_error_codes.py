@@ -153,6 +153,8 @@ def test_a_gateway_that_answers_without_a_code_is_told_by_its_status(
         if not unknown:
             assert (error.code, error.status) == (None, status)
         assert len(coze.ledger) == (on != kind[2])
+        if on != kind[2] or 400 <= status < 429:
+            assert coze.asked(kind[2]) == 1
 
 
 @KINDS

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferr
 
 from airflow_provider_coze import errors as e
 from airflow_provider_coze.emulator import scenarios
-from airflow_provider_coze.emulator.default_world import BROKEN, ECHO_BOT, SLEEPER_BOT, TOOL_BOT
+from airflow_provider_coze.emulator.default_world import ECHO_BOT, SLEEPER_BOT, TOOL_BOT
 from airflow_provider_coze.emulator.definitions import Failure, Seconds
 from tests import tries
 from tests.tasks import NOON, Airflow, Coze, TaskInstance, fire
@@ -264,6 +264,24 @@ def test_a_conversation_that_was_deleted_before_its_chat_was_found_is_unknown(ke
     assert kept.billed == 2
 
 
+def test_a_run_whose_record_does_not_show_yet_is_gone_on_with(run: Task, deaths: Deaths) -> None:
+    run.coze.world.history_delay_seconds = 15
+    tries.OF_A_RUN["ids saved"](deaths)
+    run.killed()
+    assert run.attempt() == run.right
+    assert run.billed == 1
+
+
+def test_a_run_whose_record_never_shows_is_unknown_to_later_tries(run: Task, deaths: Deaths) -> None:
+    run.coze.world.history_delay_seconds = 5000
+    tries.OF_A_RUN["ids saved"](deaths)
+    run.killed()
+    run.coze.time.sleep(60)
+    with pytest.raises(e.CozeOutcomeUnknownError, match="does not know"):
+        run.attempt()
+    assert run.billed == 1
+
+
 # --- tasks that are ended
 
 
@@ -332,11 +350,15 @@ def test_a_sync_run_whose_reply_is_lost_is_not_started_again_by_any_try(run: Tas
     assert (run.billed, run.coze.asked(RUN)) == (1, 1)
 
 
-def test_a_sync_run_that_failed_is_bought_anew(run: Task) -> None:
+@pytest.mark.parametrize("code", [720701002, 4013, 5000, 720702222])
+def test_a_sync_run_that_failed_is_bought_anew_by_the_next_try_and_not_by_its_own(run: Task, code: int) -> None:
+    """Whatever its code says of a request: an answer about a run that exists has a debug_url."""
+    workflow = run.coze.world.add_workflow(failure=Failure(code))
     for billed in (1, 2):
-        with pytest.raises(e.CozeAPIError, match="was started, and is billed"):
-            run.attempt(workflow_id=BROKEN, parameters={}, execution_mode="sync")
-        assert run.billed == billed
+        with pytest.raises(e.CozeAPIError, match="was started, and is billed") as caught:
+            run.attempt(workflow_id=workflow.id, parameters={}, execution_mode="sync")
+        assert caught.value.code == code
+        assert (run.billed, run.coze.asked(RUN)) == (billed, billed)
 
 
 # --- whose record it is

@@ -77,6 +77,7 @@ def test_a_death_in_the_window_of_a_run_is_made_good_by_who_may_pay_twice(
 ) -> None:
     WINDOW[point](deaths)
     run.killed(on_unknown="resend", workflow_id=ECHO, parameters={"a": 1}, marker_parameter="marker")
+    run.coze.time.sleep(300)
     value = run.attempt(on_unknown="resend", workflow_id=ECHO, parameters={"a": 1}, marker_parameter="marker")
     markers = {body["parameters"]["marker"] for body in run.coze.bodies(RUN)}
     assert markers == {value["output"]["marker"]}, "a workflow can tell that it is the same run"
