@@ -46,7 +46,7 @@ pytestmark = [
 
 WAYS: list[Perform] = [over_requests, over_aiohttp]
 #: Seconds. Of the first attempt, where the fault is one of time.
-BRIEF, BRIEF_DRIP = 0.06, 0.1
+BRIEF, BRIEF_DRIP = 0.05, 0.07
 
 RIGHT, AGAIN = "the right answer at once", "the right answer when asked again"
 MAYBE = "may have received the request and be carrying it out, and billing it"
@@ -145,7 +145,7 @@ def _cases() -> Iterator[Case]:
     for part in ("head", "body"):
         yield lost(
             f"an endless drip in the {part}",
-            scenarios.drip(every_seconds=0.01, part=part),  # type: ignore[arg-type]
+            scenarios.drip(every_seconds=0.004, part=part),  # type: ignore[arg-type]
             f"no whole answer within {wire.WHOLE_ANSWER * BRIEF_DRIP:g} s",
             committed=True,
             patience=BRIEF_DRIP,
