@@ -12,7 +12,6 @@ import hashlib
 import os
 import secrets
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -54,18 +53,8 @@ class Stack:
         files = sorted(self.logs.glob(f"dag_id={dag_id}/**/task_id={task_id}/**/*.log*"))
         return "\n".join(file.read_text(errors="replace") for file in files)
 
-    def kill(self, name: str) -> None:
-        """Kill a component as hard as can be, with the processes it cannot do without. Tasks that run go on as they can."""
-        process = next(process for process in self.processes.all if process.name == name)
-        self.processes.all.remove(process)
-        if name == "scheduler":  # its session holds the workers of LocalExecutor
-            process.popen.kill()
-        else:
-            os.killpg(process.popen.pid, signal.SIGKILL)
-        process.popen.wait()
-
     def start(self, name: str) -> None:
-        """Start a component, for the first time or again."""
+        """Start a component."""
         # Tasks run on this machine, so their logs are files here; nobody needs the two log servers and their ports.
         options = ["--skip-serve-logs"] if name in ("scheduler", "triggerer") else []
         command = [str(ensure(self.version)), "-m", "airflow", name, *options]

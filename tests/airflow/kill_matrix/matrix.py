@@ -33,6 +33,7 @@ class Verdict:
     answer: object
     billed: int
     died: bool
+    is_told: bool  # whether its log tells a person that nobody can know
     log: str = ""  # the end of the last try's, where the cell is wrong
 
     @property
@@ -44,11 +45,13 @@ class Verdict:
         if self.cell.is_lost:
             if self.state != "failed":
                 return f"{self.state}, where only a person can know"
-            return "" if self.billed <= 1 else f"billed {self.billed} times"
+            if not self.is_told:
+                return "failed, and not with CozeOutcomeUnknownError"
+            return "" if self.billed == self.cell.bought_before else f"billed {self.billed} times"
         if self.state != "success" or self.answer != right:
             return f"{self.state} with {self.answer!r}"
         if self.cell.is_window:  # resend: a second one is what the user has allowed
-            return "" if 1 <= self.billed <= 2 else f"billed {self.billed} times"
+            return "" if self.billed == self.cell.bought_before + 1 else f"billed {self.billed} times"
         return "" if self.billed == 1 else f"billed {self.billed} times"
 
     def row(self) -> str:
@@ -124,9 +127,10 @@ def _kill_when_all_wait(airflow: Stack, dag_id: str, run_id: str, name: str, exp
             raise TimeoutError(f"the tasks of {dag_id} do not wait: {states}")
         time.sleep(0.5)
     time.sleep(3)  # a plain task that runs has sent its chat by then
-    airflow.kill(name)
+    # LocalExecutor's workers are the scheduler's children: they go on with their tasks, as orphans.
+    airflow.processes.kill(name, alone=name == "scheduler")
     time.sleep(AWAY_SECONDS.get(name, 0.0))
-    airflow.start(name)
+    airflow.processes.restart(name)
     airflow.wait_healthy()
 
 
@@ -136,10 +140,10 @@ def _verdict(airflow: Stack, dag_id: str, run_id: str, cell: Cell, task: Task, b
         with contextlib.suppress(RuntimeError):
             answer = airflow.rest.xcom(dag_id, run_id, cell.id, map_index=task.map_index)
     died = (airflow.home / "dags" / f"{cell.id}.died").exists()
-    verdict = Verdict(cell, task.state, task.try_number, answer, billed, died)
+    log = airflow.task_logs(dag_id, cell.id)
+    verdict = Verdict(cell, task.state, task.try_number, answer, billed, died, "CozeOutcomeUnknownError" in log)
     if not verdict.problem:
         return verdict
-    log = airflow.task_logs(dag_id, cell.id)
     return replace(verdict, log="\n".join(log.splitlines()[-40:]))
 
 

@@ -98,12 +98,12 @@ class Dying:
 
     task_id: str
 
-    def execute(self, context: Any) -> Any:
+    def pre_execute(self, context: Any) -> None:
+        """Called before execute, and before a task is resumed."""
         cell = CELLS[self.task_id]
         if cell.point == "before intent":
             die(cell)
         arm(cell)
-        return super().execute(context)  # type: ignore[misc]
 
     def execute_complete(self, context: Any, event: Any = None) -> Any:
         cell = CELLS[self.task_id]

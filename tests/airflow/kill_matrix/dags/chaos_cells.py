@@ -48,6 +48,11 @@ class Cell:
         return self.kind == "run" and self.point in WINDOW
 
     @property
+    def bought_before(self) -> int:
+        """How many runs there are when the process has died in the window: only the ledger knows."""
+        return 0 if self.point == "after intent" else 1
+
+    @property
     def is_lost(self) -> bool:
         """Whether the task has to fail, and leave it to a person."""
         return self.is_window and self.on_unknown == "fail"
@@ -85,7 +90,7 @@ def deaths(*, small: bool = False, kinds: tuple[str, ...] = ("chat", "run"), sto
     for kind in kinds:
         for n, point in enumerate(CHAT_POINTS if kind == "chat" else RUN_POINTS):
             of_point = [cell for cell in found if (cell.kind, cell.point) == (kind, point)]
-            chosen += of_point[n % len(of_point) :][:1]
+            chosen += of_point[n % max(1, len(of_point)) :][:1]
     return chosen
 
 
