@@ -170,7 +170,9 @@ def _retry_after(response: Response) -> float | None:
             seconds = (until - parsedate_to_datetime(response.headers["date"])).total_seconds()
         except (ValueError, TypeError, KeyError, OverflowError):  # the last one for a year that no date can hold
             return None
-    return seconds if 0 <= seconds < float("inf") else None
+    return (
+        seconds if 0 <= seconds < 2**63 else None
+    )  # what is longer is no wait, and an error does not carry it through a deferral
 
 
 def _shown(body: bytes) -> str:

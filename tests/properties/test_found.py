@@ -55,6 +55,11 @@ def test_a_retry_after_that_no_calendar_has_is_none(date: str) -> None:
     assert refused(answer({"code": 4013}, retry_after=date)).retry_after is None
 
 
+@pytest.mark.parametrize("seconds", ["1e300", "9223372036854775808", "1e400", "nan"])
+def test_a_retry_after_longer_than_any_wait_is_none_before_a_deferral_as_after_it(seconds: str) -> None:
+    assert refused(answer({"code": 4013}, retry_after=seconds)).retry_after is None
+
+
 def test_a_code_longer_than_airflow_can_keep_is_a_code_in_words() -> None:
     assert refused(answer('{"code":1e300,"msg":"no"}')).code is None
 
