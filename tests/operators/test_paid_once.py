@@ -334,8 +334,10 @@ def test_an_event_that_is_not_ours_does_not_lose_the_work(coze: Coze, kind: str,
     context: dict[str, Any] = {"ti": ti, "task_state_store": task.state}
     with pytest.raises(TaskDeferred):
         task.operator().execute(context)
+    coze.time.sleep(10)
     with pytest.raises(TaskDeferred) as again:
         task.operator().execute_complete(context, event)
+    assert again.value.trigger.started_at == NOON, "the wait is counted from the start"
     assert task.operator().execute_complete(context, fire(coze, again.value.trigger)) == task.right
     assert task.billed == 1
 
