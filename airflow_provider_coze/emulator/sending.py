@@ -23,8 +23,13 @@ _LOOK_SECONDS = 0.02
 Until = Callable[[float], Awaitable[None]]
 
 
-async def send(incoming: web.BaseRequest, reply: Reply, until: Until) -> web.StreamResponse:
-    """Send *reply* in answer to *incoming*, and return what has been sent of it."""
+async def send(
+    incoming: web.BaseRequest, reply: Reply, until: Until, is_last: Callable[[], bool]
+) -> web.StreamResponse:
+    """Send *reply* in answer to *incoming*, and return what has been sent of it.
+
+    :param is_last: Asked when the answer is due: whether to say that the connection ends with it.
+    """
     if reply.ready_at is not None:
         await until(reply.ready_at)
     if reply.drip is not None and reply.drip.in_head:
@@ -33,11 +38,15 @@ async def send(incoming: web.BaseRequest, reply: Reply, until: Until) -> web.Str
         return await _end(incoming, reply.drop.how, web.Response(status=500))
     if reply.frames is None and reply.drop is None and reply.drip is None and not reply.blanks:
         whole = web.Response(status=reply.status, headers=reply.headers, body=reply.body)
+        if is_last():
+            whole.force_close()
         with contextlib.suppress(ConnectionError):  # the client has gone
             await whole.prepare(incoming)
             await whole.write_eof()
         return whole
     begun = web.StreamResponse(status=reply.status, headers=reply.headers)
+    if is_last():
+        begun.force_close()
     with contextlib.suppress(ConnectionError):  # the client has gone
         await _send_body(incoming, begun, reply, until)
     return begun

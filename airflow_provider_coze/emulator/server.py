@@ -194,7 +194,7 @@ class Server:
             reply = request if isinstance(request, Reply) else self.emulator.handle(request)
             if self._port.is_open == self.emulator.refusing:
                 await self._move_port()
-            return await send(incoming, reply, self._until)
+            return await send(incoming, reply, self._until, lambda: not self._port.is_open)
         finally:
             self._busy.discard(incoming.protocol)
 
