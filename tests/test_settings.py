@@ -383,7 +383,7 @@ def test_a_wrong_name_behind_the_forms_prefix_is_still_wrong() -> None:
     ]
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(
     host=st.none() | st.text(max_size=40) | st.from_regex(r"https?://[a-z0-9.:@/\[\]-]{1,30}", fullmatch=True),
     password=st.none() | st.text(max_size=40),

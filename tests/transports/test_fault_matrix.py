@@ -41,7 +41,7 @@ __all__ = ["matrix", "matrix_site"]
 pytestmark = [
     pytest.mark.filterwarnings("error::ResourceWarning"),
     pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning"),
+    pytest.mark.filterwarnings("ignore:The RSA key is 1024 bits long"),
 ]
 
 WAYS: list[Perform] = [over_requests, over_aiohttp]

@@ -56,9 +56,9 @@ def test_the_default_connection_is_that_of_the_hook() -> None:
     assert CozeHook.default_conn_name == DEFAULT_CONN_ID
 
 
-@pytest.fixture(params=["a token", "a private key"])
+@pytest.fixture
 def signed(request: pytest.FixtureRequest, coze: Coze, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Connect in one of the two ways; return it."""
+    """Connect in the way that the test is given; return it."""
     if request.param == "a private key":
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         public = key.public_key().public_bytes(
@@ -74,7 +74,9 @@ def signed(request: pytest.FixtureRequest, coze: Coze, monkeypatch: pytest.Monke
     return str(request.param)
 
 
-@pytest.mark.parametrize("kind", [CozeChatTrigger, CozeWorkflowTrigger])
+@pytest.mark.parametrize(
+    ("signed", "kind"), [("a token", CozeChatTrigger), ("a private key", CozeWorkflowTrigger)], indirect=["signed"]
+)
 def test_what_a_trigger_needs_is_imported_beside_the_loop(coze: Coze, signed: str, kind: type) -> None:
     coze.time.now = time.time()  # that of the other process
     trigger: CozeChatTrigger | CozeWorkflowTrigger
