@@ -13,7 +13,7 @@ test: unit  ## everything, on every locked Airflow
 unit:  ## the suite without Airflow processes and without the whole fault matrix: seconds
 	$(ENV) 3.3.2
 	$(BIN)/python -m pytest -n auto -m "not airflow and not matrix"
-properties:  ## the property tests with 8,000 examples each instead of 25
+properties:  ## the property tests with 5,000 examples each instead of 25
 	$(ENV) 3.3.2
 	PROPERTIES=nightly $(BIN)/python -m pytest -n auto --timeout 3600 tests/properties
 chaos:  ## kill every process of a real Airflow at every point, and print what was billed
