@@ -102,11 +102,11 @@ def test_a_read_is_repeated_up_to_its_attempts_and_then_the_last_error_is_raised
     [
         LOST,
         answer("<html>", 502),
-        answer({"code": 4013}, retry_after="1"),
+        answer({"code": 4013, "debug_url": "https://www.coze.cn/work_flow?execute_id=1"}, retry_after="1"),
         answer({"code": 720702222}),
         answer("", 200),
     ],
-    ids=["lost", "502", "4013", "720702222", "empty"],
+    ids=["lost", "502", "4013 of a run", "720702222", "empty"],
 )
 def test_a_billed_call_that_may_have_arrived_is_made_once(failure: Step) -> None:
     error = failing(flows.call(START, RETRY), [failure])
@@ -115,6 +115,14 @@ def test_a_billed_call_that_may_have_arrived_is_made_once(failure: Step) -> None
 
 def test_a_billed_call_that_never_left_is_made_again() -> None:
     run, asked = driven(flows.call(START, RETRY), [NEVER_SENT, NEVER_SENT, sample("workflow_run", "async")])
+    assert run.execute_id == "7513000000000000002"
+    assert sends(asked) == ["POST /v1/workflow/run"] * 3
+
+
+@pytest.mark.parametrize("code", [4009, 4013, 4020])
+def test_a_billed_call_that_its_code_turned_away_is_made_again(code: int) -> None:
+    turned_away = answer({"code": code})
+    run, asked = driven(flows.call(START, RETRY), [turned_away, turned_away, sample("workflow_run", "async")])
     assert run.execute_id == "7513000000000000002"
     assert sends(asked) == ["POST /v1/workflow/run"] * 3
 
