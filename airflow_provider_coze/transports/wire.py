@@ -89,10 +89,10 @@ def environment_proxy(base_url: str) -> str | None:
     Read here for both libraries, because their own reading of the environment also lets a .netrc replace the token.
     """
     parts = urlsplit(base_url)
-    if proxy_bypass(parts.netloc.rpartition("@")[2]):
-        return None
     proxy = getproxies().get(parts.scheme)
-    return f"http://{proxy}" if proxy and "://" not in proxy else proxy  # curl's short form
+    if not proxy or proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"  # curl's short form
 
 
 @functools.lru_cache(maxsize=16)
