@@ -45,7 +45,12 @@ DRIPS = {
 }
 
 
-@pytest.mark.parametrize("what", DRIPS)
+UNIT = {"a header", "answers before the answer", "chunks"}
+
+
+@pytest.mark.parametrize(
+    "what", [pytest.param(what, marks=() if what in UNIT else pytest.mark.matrix) for what in DRIPS]
+)
 def test_an_answer_that_comes_drop_by_drop_and_never_ends_is_given_up(client: Client, what: str) -> None:
     with Loopback(DRIPS[what]) as server:
         begun = time.monotonic()
