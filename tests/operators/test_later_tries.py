@@ -20,6 +20,9 @@ from tests import tries
 from tests.tasks import NOON, Airflow, Coze, TaskInstance, fire
 from tests.tries import CHAT, OF_A_CHAT, RUN, Deaths, Killed, Task
 
+#: Real HTTP, some hundred times: `make test` runs them, and `make unit` does without.
+pytestmark = pytest.mark.matrix
+
 defers, chat, run, either, kept, deaths = tries.defers, tries.chat, tries.run, tries.either, tries.kept, tries.deaths
 
 CREATE, LIST, MESSAGES = "POST /v1/conversation/create", "GET /v1/conversations", "POST /v1/conversation/message/list"

@@ -19,6 +19,9 @@ from tests import tries
 from tests.tasks import NOON, Coze, TaskInstance, fire
 from tests.tries import CHAT, OF_A_CHAT, OF_A_RUN, ONLY_DEFERRED, RUN, Deaths, Killed, Task
 
+#: Real HTTP, some hundred times: `make test` runs them, and `make unit` does without.
+pytestmark = pytest.mark.matrix
+
 defers, chat, run, either, kept, deaths = tries.defers, tries.chat, tries.run, tries.either, tries.kept, tries.deaths
 
 

@@ -15,6 +15,9 @@ from airflow_provider_coze.transports import wire
 from tests.transports.conftest import Certificate, Client
 from tests.transports.loopback import Loopback, Peer, reply
 
+#: Real HTTP, some hundred times: `make test` runs them, and `make unit` does without.
+pytestmark = pytest.mark.matrix
+
 READ = Request("GET", "/v3/chat/retrieve")
 START = Request("POST", "/v1/workflow/run", json={"workflow_id": "44"})
 READ_SECONDS = 0.15
