@@ -13,6 +13,9 @@ from airflow_provider_coze.operators.chat import CozeChatOperator
 from airflow_provider_coze.operators.workflow import CozeWorkflowOperator
 from tests.tasks import Coze, Run, is_kind
 
+#: `make test` runs them, and `make unit`, which has a minute, does without.
+pytestmark = pytest.mark.matrix
+
 #: Written out here, so that a change of the package's own table has to be made twice.
 CODES: dict[int, type[e.CozeAPIError]] = {
     4000: e.CozeRejectedError,

@@ -24,6 +24,9 @@ from airflow_provider_coze.triggers.chat import CozeChatTrigger
 from airflow_provider_coze.triggers.workflow import CozeWorkflowTrigger
 from tests.tasks import Coze
 
+#: `make test` runs them, and `make unit`, which has a minute, does without.
+pytestmark = pytest.mark.matrix
+
 HEAVY = ("requests", "aiohttp", "jwt", "cryptography", "tenacity")
 
 
