@@ -7,7 +7,6 @@ import contextlib
 import io
 import logging
 import os
-import ssl
 import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -205,12 +204,10 @@ def _never_sent(error: BaseException) -> bool:
 
 def _root(error: BaseException) -> BaseException | None:
     """Return the system's words for a connection that was not made; aiohttp says "Connect call failed" of all of them."""
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
-    if (
-        cause is None or isinstance(cause, ssl.SSLError) or not cause.errno or cause.errno < 0
-    ):  # negative: of a resolver
+    if not isinstance(error, aiohttp.ClientConnectorError) or isinstance(error, aiohttp.ClientSSLError):
         return None
-    return OSError(cause.errno, os.strerror(cause.errno))
+    number = error.os_error.errno
+    return OSError(number, os.strerror(number)) if number and number > 0 else None  # negative: of a resolver
 
 
 _NO_CONNECTION = (

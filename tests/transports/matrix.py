@@ -226,6 +226,8 @@ def over_aiohttp(hook: CozeHook, flow: Flow[Any]) -> Any:
         finally:
             await asyncio.sleep(0)
             left = asyncio.all_tasks() - {asyncio.current_task()} - aio._CLOSING
+            if left:  # what has been cancelled ends by itself
+                _, left = await asyncio.wait(left, timeout=1)
             assert not left, f"tasks are left: {left}"
 
     return asyncio.run(performed())
