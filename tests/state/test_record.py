@@ -98,6 +98,7 @@ class TestJson:
             {**encode(SUBMITTED), "at": "noon"},
             {**encode(SUBMITTED), "at": True},
             {**encode(SUBMITTED), "at": float("nan")},
+            {**encode(SUBMITTED), "at": 10**400},
             {**encode(SUBMITTED), "ids": {"chat_id": 2}},
             {**encode(SUBMITTED), "ids": ["2"]},
             {**encode(SUBMITTED), "delivered": "3"},
