@@ -9,7 +9,8 @@ demo:  ## emulator + a real Airflow + the quickstart DAG; KEEP=1 keeps them up
 	@$(BIN)/python -m tests.airflow.demo $(if $(KEEP),--keep)
 test: unit  ## everything, on every locked Airflow
 	$(ENV) 3.1.8 2.11.2
-	$(BIN)/python -m pytest -m "airflow or matrix"
+	$(BIN)/python -m pytest -n auto -m "matrix and not airflow"
+	$(BIN)/python -m pytest -m airflow
 unit:  ## the suite without Airflow processes and without the whole fault matrix: seconds
 	$(ENV) 3.3.2
 	$(BIN)/python -m pytest -n auto -m "not airflow and not matrix"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -61,6 +62,7 @@ def airflow_of(coze: Server, request: pytest.FixtureRequest) -> Iterator[Callabl
     """
     with ExitStack() as running:
         current: dict[str, Stack] = {}
+        numbers = itertools.count(1)
 
         def get(name: str) -> Stack:
             if name not in current:
@@ -70,7 +72,8 @@ def airflow_of(coze: Server, request: pytest.FixtureRequest) -> Iterator[Callabl
                 url = None
                 if kind == "postgres":
                     server: Postgres = request.getfixturevalue("database_server")
-                    url = server.create(f"airflow_{version.replace('.', '_')}")
+                    # Numbered, because a name may come again: its database is there then, with all that ran in it.
+                    url = server.create(f"airflow_{version.replace('.', '_')}_{next(numbers)}")
                 current[name] = running.enter_context(
                     stack(
                         version,

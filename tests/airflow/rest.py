@@ -36,6 +36,10 @@ class Rest:
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy of the machine is no way to its own loopback
 
+    def close(self) -> None:
+        """Close its connections."""
+        self._session.close()
+
     def health(self) -> dict[str, str | None]:
         """Return each component's status; an empty answer while the server is not up."""
         try:

@@ -115,7 +115,8 @@ def stack(
                     if attempt < 2 and "address already in use" in str(death).lower():
                         continue
                     raise
-                yield started
+                with contextlib.closing(started.rest):
+                    yield started
             return
     finally:
         if home is None:

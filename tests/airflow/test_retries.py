@@ -16,20 +16,7 @@ from tests.airflow.stack import Stack, airflow
 pytestmark = [pytest.mark.airflow, pytest.mark.postgres, pytest.mark.timeout(600)]
 
 #: The first is what the test before this module leaves running.
-STACKS = ["2.11.2-postgres", "3.3.2-sqlite"]
-
-
-def test_airflow_stores_a_dag_with_a_policy_the_same_every_time(airflow_of: Callable[[str], Stack]) -> None:
-    stack = airflow_of("3.3.2-sqlite")
-    stack.wait_dag("retry_policy")
-
-    def versions() -> int:
-        return len(stack.rest.get("/dags/retry_policy/dagVersions")["dag_versions"])
-
-    before = versions()
-    airflow(stack.version, stack.env, "dags", "reserialize")
-    assert versions() == before == 1
-    assert stack.rest.import_errors() == []
+STACKS = ["2.11.2-postgres", "3.3.2-postgres"]
 
 
 @pytest.mark.parametrize("name", STACKS)
@@ -45,10 +32,23 @@ def test_a_task_whose_failure_no_retry_can_change_fails_in_its_first_try(
     assert run.billed["chat"] == 2
 
 
+def test_airflow_stores_a_dag_with_a_policy_the_same_every_time(airflow_of: Callable[[str], Stack]) -> None:
+    stack = airflow_of("3.3.2-postgres")
+    stack.wait_dag("retry_policy")
+
+    def versions() -> int:
+        return len(stack.rest.get("/dags/retry_policy/dagVersions")["dag_versions"])
+
+    before = versions()
+    airflow(stack.version, stack.env, "dags", "reserialize")
+    assert versions() == before == 1
+    assert stack.rest.import_errors() == []
+
+
 def test_a_policy_retries_after_a_minute_where_the_task_says_an_hour_and_not_where_it_is_useless(
     airflow_of: Callable[[str], Stack], coze: Server
 ) -> None:
-    stack, before = airflow_of("3.3.2-sqlite"), len(coze.ledger)
+    stack, before = airflow_of("3.3.2-postgres"), len(coze.ledger)
     coze.emulator.script(scenarios.error(4020), on="POST /v3/chat", times=None)
     failed_at: dict[int, datetime] = {}
 

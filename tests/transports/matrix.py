@@ -12,6 +12,7 @@ import json
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from airflow_provider_coze.emulator.app import Emulator
 from airflow_provider_coze.emulator.default_world import default_world
 from airflow_provider_coze.emulator.definitions import OAuthApp
-from airflow_provider_coze.emulator.server import Server
+from airflow_provider_coze.emulator.server import Server, serve
 from airflow_provider_coze.emulator.wire import Reply
 from airflow_provider_coze.hooks import coze as hooks
 from airflow_provider_coze.hooks.coze import CozeHook
@@ -312,8 +313,10 @@ class Matrix:
 @pytest.fixture(scope="module")
 def matrix_site() -> Iterator[Site]:
     """Serve a Coze to all cells of a module. Its clock is the machine's, plus what was slept."""
-    from airflow_provider_coze.emulator.server import serve
-
+    with warnings.catch_warnings():
+        # What tests of other modules have left is told when it is collected: now, and not in the first cell.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
     emulator = Emulator(token=TOKEN)
     with serve(emulator) as server:
         yield Site(emulator, server)
