@@ -27,6 +27,7 @@ CozeError
     CozeRunCanceledError      somebody cancelled the run (Coze Studio)
     CozeRunInterruptedError   the workflow asks a question; .interrupt
     CozeRunTimeoutError       we stopped waiting; the run goes on, and is charged for
+    CozeTokenBudgetError      the token_budget is used up; the next billed call was not made
   CozeOutcomeUnknownError     nobody can tell whether something was bought, or what became of it; a person has to look
   CozeStateError              what earlier tries bought cannot be read or noted down
   CozeTriggerEventError       the triggerer handed back something that is not ours
@@ -239,6 +240,10 @@ class CozeRunInterruptedError(CozeOutcomeError):
 
 class CozeRunTimeoutError(CozeOutcomeError):
     """The workflow run was still going when our time was up; it goes on, because Coze has no way to cancel a run."""
+
+
+class CozeTokenBudgetError(CozeOutcomeError):
+    """The task has used its ``token_budget``, so what would have been billed next was not sent."""
 
 
 class CozeOutcomeUnknownError(CozeError):

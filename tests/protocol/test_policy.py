@@ -64,6 +64,7 @@ FAILED_FOR_GOOD = {
     e.CozeQuotaError,
     e.CozeChatRequiresActionError,
     e.CozeRunInterruptedError,
+    e.CozeTokenBudgetError,
 }
 
 
