@@ -22,6 +22,7 @@ CozeError
     CozeChatFailedError       the bot failed; .code and .msg are the chat's last_error
     CozeChatCanceledError     somebody cancelled the chat
     CozeChatRequiresActionError  the bot waits for tool outputs; .tool_calls
+    CozeToolError             a tool of the task failed; the bot still waits for its output
     CozeChatTimeoutError      we stopped waiting; Coze may still be working, and charging
     CozeRunFailedError        the workflow failed; .code and .msg are the run's
     CozeRunCanceledError      somebody cancelled the run (Coze Studio)
@@ -214,6 +215,10 @@ class CozeChatRequiresActionError(CozeOutcomeError):
     @classmethod
     def _fields(cls) -> tuple[str, ...]:
         return (*_FIELDS, "tool_calls")
+
+
+class CozeToolError(CozeOutcomeError):
+    """A function given as one of the task's ``tools`` failed, or could not be called. No output was submitted; the chat waits for it."""
 
 
 class CozeChatTimeoutError(CozeOutcomeError):

@@ -50,6 +50,7 @@ BY_ERROR: Mapping[type[e.CozeError], Fate] = MappingProxyType(
         e.CozeChatFailedError: _FAILED_WORK,
         e.CozeChatCanceledError: _CANCELED,
         e.CozeChatRequiresActionError: _UNANSWERED,
+        e.CozeToolError: Fate(Later.RETRY, "The chat still waits for the output, and the tool may work the next time."),
         e.CozeChatTimeoutError: _OUT_OF_TIME,
         e.CozeRunFailedError: _FAILED_WORK,
         e.CozeRunCanceledError: _CANCELED,

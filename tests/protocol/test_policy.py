@@ -45,6 +45,7 @@ RETRIED = {
     e.CozeOutcomeError,
     e.CozeChatFailedError,
     e.CozeChatCanceledError,
+    e.CozeToolError,
     e.CozeChatTimeoutError,
     e.CozeRunFailedError,
     e.CozeRunCanceledError,
