@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_coze.emulator.definitions import Bot, Failure, Tokens, ToolCall, Turn
+from airflow_provider_coze.emulator.definitions import Bot, Failure, Inputs, Interrupt, Tokens, ToolCall, Turn
 from airflow_provider_coze.emulator.progress import Progress
 from airflow_provider_coze.emulator.store import Conversation, LedgerEntry, Message, Store
 
-__all__ = ["Asked", "Chat", "PendingCall", "estimated", "start_chat", "words"]
+__all__ = ["Asked", "Asking", "Chat", "PendingCall", "estimated", "start_chat", "words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,22 @@ class Asked:
     """What came with the request that started the chat."""
 
     text: str
+    files: list[str] = field(default_factory=list)
     user_id: str = ""
     meta_data: dict[str, str] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Asking:
+    """A question of a chatflow. It has no id: whatever comes next in the conversation is the answer."""
+
+    workflow_id: str
+    execute_id: str
+    interrupt: Interrupt
+    inputs: Inputs  # with the answers so far
+    refused_answers: int = 0
 
 
 @dataclass(slots=True)
@@ -59,6 +71,7 @@ class Chat:
     planned_answer: str = ""
     planned_error: Failure | None = None
     planned_calls: list[PendingCall] = field(default_factory=list)
+    asking: Asking | None = None  # chatflows only
     tokens: Tokens = field(default_factory=Tokens)
     messages: list[Message] = field(default_factory=list)  # its own, without the question
     questions: list[Message] = field(default_factory=list)
@@ -80,7 +93,7 @@ class Chat:
         if self.planned_error is not None:
             self.status, self.error = "failed", self.planned_error
             return
-        self.status = "completed"
+        self.status = "requires_action" if self.asking else "completed"
         self.messages = self.closing_messages(at)
         if self.saved:
             self.conversation.messages.extend(self.messages)
@@ -91,13 +104,17 @@ class Chat:
         if self.messages:
             return self.messages
         made = [self._message("answer", self.planned_answer, at, listed=True)]
+        made[0].reasoning = self.bot.reasoning
         if self.bot.finish_message:
             content = {
                 "msg_type": "generate_answer_finish",
-                "data": '{"finish_reason":0,"FinData":""}',
+                "data": f'{{"finish_reason":{1 if self.asking else 0},"FinData":""}}',
                 "from_module": None,
                 "from_unit": None,
             }
+            made.insert(0, self._message("verbose", json.dumps(content, separators=(",", ":")), at))
+        if self.asking:
+            content = {"msg_type": "interrupt", "data": "", "from_module": None, "from_unit": None}
             made.insert(0, self._message("verbose", json.dumps(content, separators=(",", ":")), at))
         made.extend(self.tool_messages)
         made.extend(self._message("follow_up", question, at) for question in self.bot.follow_ups)
@@ -122,15 +139,7 @@ class Chat:
             self.tool_messages.append(self._message("function_call", called, now))
             self.tool_messages.append(self._message("tool_response", outputs[pending.id], now))
         self.planned_calls = []
-        self.turn = Turn(
-            self.asked.text,
-            history=self.turn.history,
-            meta_data=self.asked.meta_data,
-            parameters=self.asked.parameters,
-            tool_outputs=by_name,
-            user_id=self.asked.user_id,
-            variables=self.asked.variables,
-        )
+        self.turn.tool_outputs = {**self.turn.tool_outputs, **by_name}
         self.status = "in_progress"
         self.progress = Progress(self.bot.duration_of(self.turn), now, polled=polled)
         self.plan()
@@ -138,15 +147,18 @@ class Chat:
         self.entry.tokens += self.tokens.total
 
     def plan(self) -> None:
-        """Work out how the chat will end."""
+        """Work out how the chat will go on: with calls of tools, or to its end."""
         try:
-            self.planned_answer = self.bot.answer_to(self.turn)
+            self.planned_calls = [
+                PendingCall(f"CALL-{self.store.new_id()}", call) for call in self.bot.calls_for(self.turn)
+            ]
+            self.planned_answer = "" if self.planned_calls else self.bot.answer_to(self.turn)
         except Failure as failure:
             self.planned_error = failure.again()
         if self.bot.tokens is not None:
             self.tokens = self.bot.tokens
         elif self.planned_error is None:
-            self.tokens = estimated([*self.turn.history, self.turn], self.planned_answer)
+            self.tokens = estimated([*self.turn.history, self.turn], self.bot.reasoning + self.planned_answer)
 
     def _message(self, type: str, content: str, at: float, *, listed: bool = False) -> Message:
         return self.store.new_message(
@@ -175,10 +187,14 @@ def start_chat(
     marker: dict[str, Any],
     chatflow_id: str | None = None,
     execute_id: str | None = None,
+    asking: Asking | None = None,
+    continued: LedgerEntry | None = None,
 ) -> Chat:
     """Start a chat, which from now on is billed.
 
     :param chatflow_id: Set for a run of a chatflow, which the ledger lists as a workflow, under its *execute_id*.
+    :param asking: The chatflow will ask instead of answering.
+    :param continued: The entry of the run that goes on with this chat.
     """
     now = store.now()
     history = [
@@ -190,6 +206,7 @@ def start_chat(
     ]
     turn = Turn(
         asked.text,
+        files=asked.files,
         history=history,
         meta_data=asked.meta_data,
         parameters=asked.parameters,
@@ -197,7 +214,7 @@ def start_chat(
         variables=asked.variables,
     )
     chat_id = store.new_id()
-    entry = LedgerEntry(
+    entry = continued or LedgerEntry(
         kind="workflow" if chatflow_id else "chat",
         id=execute_id or chat_id,
         conversation_id=conversation.id,
@@ -221,14 +238,14 @@ def start_chat(
         entry=entry,
         section_id=conversation.section_id,
         questions=list(questions),
+        asking=asking,
     )
-    if bot.tool_calls:
-        chat.planned_calls = [PendingCall(f"CALL-{store.new_id()}", call) for call in bot.tool_calls]
-        chat.tokens = bot.tokens or estimated([*history, turn], "")
+    chat.plan()
+    entry.tokens += chat.tokens.total
+    if continued is None:
+        store.ledger.append(entry)
     else:
-        chat.plan()
-    entry.tokens = chat.tokens.total
-    store.ledger.append(entry)
+        entry.continued += 1
     store.add_chat(chat)
     if saved:
         for question in chat.questions:

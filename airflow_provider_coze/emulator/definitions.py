@@ -10,8 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
+from airflow_provider_coze.emulator.inputs import Inputs, Turn
+
 __all__ = [
     "ALL",
+    "FILE_TYPES",
     "AccessToken",
     "Bot",
     "Duration",
@@ -34,6 +37,10 @@ __all__ = [
 
 #: Every permission point.
 ALL = "all"
+
+#: Types of inputs that are files. The documents show ``image`` and say "Image and other kinds of files"; these are the kinds
+#: that the workflow editor offers.
+FILE_TYPES = frozenset(["file", "image", "svg", "audio", "voice", "video", "doc", "ppt", "excel", "txt", "code", "zip"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,72 +68,11 @@ class Seconds:
 Duration: TypeAlias = Immediate | Polls | Seconds
 
 
-class Turn(str):
-    """What a bot is asked: the text of the last message, and everything else that came with it as attributes."""
-
-    __slots__ = ("history", "meta_data", "parameters", "tool_outputs", "user_id", "variables")
-
-    history: list[str]  # earlier messages of the conversation, oldest first
-    meta_data: Mapping[str, str]  # of the chat
-    parameters: Mapping[str, Any]
-    tool_outputs: Mapping[str, str]  # function name → output, once they have been submitted
-    user_id: str
-    variables: Mapping[str, str]
-
-    def __new__(
-        cls,
-        text: str,
-        *,
-        history: Sequence[str] = (),
-        meta_data: Mapping[str, str] | None = None,
-        parameters: Mapping[str, Any] | None = None,
-        tool_outputs: Mapping[str, str] | None = None,
-        user_id: str = "",
-        variables: Mapping[str, str] | None = None,
-    ) -> Turn:
-        """Make the string; the rest is optional so that a bot's callable can be tested with ``Turn("…")``."""
-        turn = super().__new__(cls, text)
-        turn.history = list(history)
-        turn.meta_data = meta_data or {}
-        turn.parameters = parameters or {}
-        turn.tool_outputs = tool_outputs or {}
-        turn.user_id = user_id
-        turn.variables = variables or {}
-        return turn
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (str, (str(self),))
-
-
-class Inputs(dict[str, Any]):
-    """What a workflow is run with: the parameters, and everything else as attributes."""
-
-    answer: str | None  # what the interrupt was resumed with
-    message: str  # the last message, for a chatflow
-    user_id: str
-    bot_id: str
-
-    def __init__(
-        self,
-        parameters: Mapping[str, Any] | None = None,
-        *,
-        answer: str | None = None,
-        message: str = "",
-        user_id: str = "",
-        bot_id: str = "",
-    ) -> None:
-        super().__init__(parameters or {})
-        self.answer = answer
-        self.message = message
-        self.user_id = user_id
-        self.bot_id = bot_id
-
-
 @dataclass(frozen=True, slots=True)
 class Template:
     """Text with ``{placeholders}``.
 
-    A bot's: ``{message}``, ``{user_id}``, ``{tool_outputs[name]}``, ``{variables[name]}``, ``{meta_data[name]}``.
+    A bot's: ``{message}``, ``{user_id}``, ``{files[0]}``, ``{tool_outputs[name]}``, ``{variables[name]}``, ``{meta_data[name]}``.
     A workflow's: ``{parameter_name}``, ``{answer}``, ``{message}``.
     """
 
@@ -205,9 +151,12 @@ class OutputNode:
 class Parameter:
     """An input of a workflow's start node."""
 
-    type: str = "string"
+    type: str = "string"  # or integer, number, boolean, object, array, one of FILE_TYPES; any other is not checked
     required: bool = False
     description: str = ""
+    items: Parameter | None = None  # of an array
+    properties: Mapping[str, Parameter] | None = None  # of an object
+    default: str = ""  # as Coze shows it: text
 
 
 @dataclass(slots=True, kw_only=True)
@@ -221,7 +170,10 @@ class Bot:
     answer: str | Template | Callable[[Turn], str] = "OK."
     duration: Duration | Callable[[Turn], Duration] = field(default_factory=Immediate)
     failure: Failure | None = None
-    tool_calls: Sequence[ToolCall] = ()
+    tool_calls: (
+        Sequence[ToolCall] | Callable[[Turn], Sequence[ToolCall]]
+    ) = ()  # a callable is asked again after each round
+    reasoning: str = ""  # a reasoning model's chain of thought
     follow_ups: Sequence[str] = ()
     tokens: Tokens | None = None  # None: estimated from the length of the texts
     pieces: Sequence[str] | None = None  # how the answer is cut when it is streamed; None: by words
@@ -230,6 +182,15 @@ class Bot:
     def duration_of(self, turn: Turn) -> Duration:
         """How long the bot will take for *turn*."""
         return self.duration(turn) if callable(self.duration) else self.duration
+
+    def calls_for(self, turn: Turn) -> Sequence[ToolCall]:
+        """Which tools the bot wants before it answers; none: it answers.
+
+        :raises Failure: The chat is to end as failed.
+        """
+        if callable(self.tool_calls):
+            return list(_text_or_failure(self.tool_calls, turn))
+        return () if turn.tool_outputs else self.tool_calls
 
     def answer_to(self, turn: Turn) -> str:
         """Work the answer out.
@@ -245,6 +206,7 @@ class Bot:
                 self.answer,
                 message=str(turn),
                 user_id=turn.user_id,
+                files=turn.files,
                 tool_outputs=turn.tool_outputs,
                 variables=turn.variables,
                 meta_data=turn.meta_data,
@@ -265,7 +227,9 @@ class Workflow:
     output: Any = ""  # text, Template, JSON value, or a callable of Inputs that returns text or a JSON value
     duration: Duration | Callable[[Inputs], Duration] = field(default_factory=Immediate)
     failure: Failure | None = None
-    interrupt: Interrupt | None = None
+    interrupt: Interrupt | Sequence[Interrupt] | Callable[[Inputs], Interrupt | None] | None = (
+        None  # several: one after another
+    )
     nodes: Sequence[OutputNode] = ()
     tokens: Tokens | None = None
     pieces: Sequence[str] | None = None  # a chatflow's answer, cut for streaming
@@ -275,6 +239,17 @@ class Workflow:
     def duration_of(self, inputs: Inputs) -> Duration:
         """How long a run with *inputs* will take."""
         return self.duration(inputs) if callable(self.duration) else self.duration
+
+    def question_for(self, inputs: Inputs) -> Interrupt | None:
+        """Return what the workflow asks next, after the answers so far; None: nothing.
+
+        :raises Failure: The run is to fail.
+        """
+        if callable(self.interrupt):
+            asked: Interrupt | None = _text_or_failure(self.interrupt, inputs)
+            return asked
+        questions = [self.interrupt] if isinstance(self.interrupt, Interrupt) else list(self.interrupt or ())
+        return questions[len(inputs.answers)] if len(inputs.answers) < len(questions) else None
 
     def output_of(self, inputs: Inputs) -> Any:
         """Work the output out.

@@ -25,8 +25,8 @@ SYNC, STREAM, ASYNC = 0, 1, 2
 HISTORY_SECONDS = 7 * 86_400
 NODE_SECONDS = 86_400
 
-#: How often an interrupted run can be resumed. Source: docs.coze.cn/developer_guides/workflow_resume.
-MAX_RESUMES = 3
+#: How often one question can be answered. Source: docs.coze.cn/developer_guides/workflow_resume, "at most 3 times".
+MAX_ANSWERS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Run:
     status: str = "Running"
     updated_at: float = 0.0
     question: Question | None = None
-    resumes: int = 0
+    refused_answers: int = 0  # of the present question
     data: str = ""
     error: Failure | None = None
     planned_data: str = ""
@@ -129,26 +129,29 @@ class Run:
             raise ValueError(f"run {self.execute_id} is not waiting for an answer")
         interrupt, self.question = self.question.interrupt, None
         self.planned_question = None
-        self.resumes += 1
         self.entry.continued += 1
         now = self.store.now()
         self.progress = Progress(self.workflow.duration_of(self.inputs), now, polled=polled)
         if interrupt.accepts_answer(answer):
-            self.inputs.answer = answer
+            self.inputs.answers.append(answer)
+            self.refused_answers = 0
             self.plan()
             self.entry.tokens += self.tokens.total
-        elif self.resumes >= MAX_RESUMES:
-            self.planned_error = Failure(720701002, f"{MAX_RESUMES} answers were not accepted; the workflow failed.")
+            return
+        self.refused_answers += 1
+        if self.refused_answers >= MAX_ANSWERS:
+            self.planned_error = Failure(720701002, f"{MAX_ANSWERS} answers were not accepted; the workflow failed.")
         else:
             self.plan()
 
     def plan(self) -> None:
-        """Work out how the run will end."""
-        if self.workflow.interrupt is not None and self.inputs.answer is None:
-            self.planned_question = Question(f"{self.execute_id}/{self.store.new_id()}", self.workflow.interrupt)
-            self.tokens = self.workflow.tokens or estimated([compact(self.inputs)], self.workflow.interrupt.question)
-            return
+        """Work out how the present leg of the run will end."""
         try:
+            asked = self.workflow.question_for(self.inputs)
+            if asked is not None:
+                self.planned_question = Question(f"{self.execute_id}/{self.store.new_id()}", asked)
+                self.tokens = self.workflow.tokens or estimated([compact(self.inputs)], asked.question)
+                return
             output = self.workflow.output_of(self.inputs)
             self.planned_data = output if isinstance(output, str) else compact(output)
         except Failure as failure:

@@ -37,6 +37,7 @@ class Message:
     in_context: bool = True  # False: of a cancelled turn, which Coze does not keep as context
     listed: bool = True  # in the conversation's message list; function calls and follow-ups never are
     born_at: float = 0.0  # on the emulator's clock; created_at is what Coze tells of it
+    reasoning: str = ""  # reasoning_content
 
 
 @dataclass(slots=True)

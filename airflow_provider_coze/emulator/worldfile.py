@@ -84,7 +84,7 @@ def _bot(given: Any, where: str) -> Bot:
         duration=_duration,
         failure=_failure,
         tokens=_simple(Tokens),
-        tool_calls=_each(_simple(ToolCall)),
+        tool_calls=_listed_or_called(_simple(ToolCall)),
     )
 
 
@@ -99,7 +99,7 @@ def _workflow(given: Any, where: str) -> Workflow:
         failure=_failure,
         tokens=_simple(Tokens),
         parameters=_parameters,
-        interrupt=_interrupt,
+        interrupt=_interrupts,
         nodes=_each(_simple(OutputNode)),
     )
 
@@ -127,6 +127,11 @@ def _each(reader: _Reader) -> _Reader:
         return [reader(value, f"{where}[{index}]") for index, value in enumerate(given)]
 
     return read
+
+
+def _listed_or_called(reader: _Reader) -> _Reader:
+    each = _each(reader)
+    return lambda given, where: _said(given, where) if isinstance(given, Mapping) else each(given, where)
 
 
 def _simple(kind: Callable[..., Any]) -> _Reader:
@@ -170,10 +175,20 @@ def _failure(given: Any, where: str) -> Failure:
 def _parameters(given: Any, where: str) -> dict[str, Parameter]:
     if not isinstance(given, Mapping):
         raise WorldFileError(f"{where} must be a mapping of names to types, not {given!r}")
-    return {
-        str(name): Parameter(value) if isinstance(value, str) else _made(Parameter, value, f"{where}.{name}")
-        for name, value in given.items()
-    }
+    return {str(name): _parameter(value, f"{where}.{name}") for name, value in given.items()}
+
+
+def _parameter(given: Any, where: str) -> Parameter:
+    if isinstance(given, str):
+        return Parameter(given)
+    return _made(Parameter, given, where, items=_parameter, properties=_parameters)
+
+
+def _interrupts(given: Any, where: str) -> Any:
+    if isinstance(given, list):
+        return _each(_interrupt)(given, where)
+    called = isinstance(given, Mapping) and set(given) == {"call"}
+    return _said(given, where) if called else _interrupt(given, where)
 
 
 def _interrupt(given: Any, where: str) -> Interrupt:

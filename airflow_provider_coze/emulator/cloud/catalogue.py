@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_coze.emulator.cloud.envelope import missing, page_bounds, succeeded, whole_number
-from airflow_provider_coze.emulator.definitions import Bot, Workflow
+from airflow_provider_coze.emulator.definitions import Bot, Parameter, Template, Workflow
 from airflow_provider_coze.emulator.schema import STRING, Shape, required
 from airflow_provider_coze.emulator.wire import Call, Refusal, Reply, Route
 
@@ -127,7 +127,7 @@ def workflows(call: Call) -> Reply:
     shown = [
         workflow
         for workflow in call.world.workflows
-        if _wanted(call, workflow.published)
+        if _wanted(call, workflow.published, drafts=("unpublished_draft",))
         and (not mode or workflow.mode == mode)
         and (not app_id or workflow.app_id == app_id)
     ]
@@ -209,11 +209,11 @@ def _foreign_workspace() -> Refusal:
     )
 
 
-def _wanted(call: Call, published: bool) -> bool:
+def _wanted(call: Call, published: bool, *, drafts: tuple[str, ...] = ("published_draft", "unpublished_draft")) -> bool:
     status = call.query.get("publish_status") or "published_online"
     if status == "all":
         return True
-    if status not in ("published_online", "published_draft", "unpublished_draft"):
+    if status not in ("published_online", *drafts):
         raise Refusal(4000, f"Request parameter error (emulator: publish_status={status!r})")
     return published == status.startswith("published")
 
@@ -243,19 +243,45 @@ def _creator(call: Call) -> dict[str, str]:
 
 
 def _inputs_and_outputs(workflow: Workflow) -> dict[str, Any]:
-    parameters = {
-        name: {
-            "type": parameter.type,
-            "required": parameter.required,
-            "description": parameter.description,
-            "default_value": "",
-        }
-        for name, parameter in (workflow.parameters or {}).items()
+    parameters = {name: _parameter_json(parameter) for name, parameter in (workflow.parameters or {}).items()}
+    return {"input": {"parameters": parameters}, "output": _output_json(workflow.output)}
+
+
+def _parameter_json(parameter: Parameter) -> dict[str, Any]:
+    """Return what the start node says of an input, and of what is inside it."""
+    shown: dict[str, Any] = {
+        "type": parameter.type,
+        "required": parameter.required,
+        "description": parameter.description,
+        "default_value": parameter.default,
     }
-    return {
-        "input": {"parameters": parameters},
-        "output": {"terminate_plan": "return_variables", "content": "", "parameters": {"output": {"type": "string"}}},
-    }
+    if parameter.items is not None:
+        shown["items"] = _parameter_json(parameter.items)
+    if parameter.properties is not None:
+        shown["properties"] = {name: _parameter_json(inner) for name, inner in parameter.properties.items()}
+    return shown
+
+
+def _output_json(output: Any) -> dict[str, Any]:
+    """Return what the end node says: text, or variables, whose types are those of the values it returns.
+
+    What is worked out during a run is not known before; it is shown as one text, ``output``.
+    """
+    if isinstance(output, Template) or (isinstance(output, str) and output):
+        content = output.text if isinstance(output, Template) else output
+        return {"terminate_plan": "use_answer_content", "content": content, "parameters": {}}
+    variables = output if isinstance(output, dict) else {"output": ""}
+    parameters = {str(name): _type_json(value) for name, value in variables.items()}
+    return {"terminate_plan": "return_variables", "content": "", "parameters": parameters}
+
+
+def _type_json(value: Any) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {"type": "object", "properties": {str(name): _type_json(inner) for name, inner in value.items()}}
+    if isinstance(value, list):
+        return {"type": "array", "items": _type_json(value[0] if value else "")}
+    kinds = {bool: "boolean", int: "integer", float: "number"}
+    return {"type": kinds.get(type(value), "string")}
 
 
 _WORKSPACE: Shape = {"workspace_id": required(STRING)}

@@ -14,6 +14,8 @@ from airflow_provider_coze.emulator.cloud.chat_stream import stream_chat
 from airflow_provider_coze.emulator.cloud.checks import (
     BAD_BODY,
     ENTER_MESSAGE,
+    attached_files,
+    check_company_of_files,
     check_messages,
     check_meta_data,
     message_text,
@@ -58,6 +60,8 @@ def create(call: Call) -> Reply:
     if len(messages) > MAX_MESSAGES:
         raise Refusal(4004, f"The number of additional_messages exceeds the limit of {MAX_MESSAGES}.")
     check_messages(messages, saved=saved)
+    check_company_of_files(messages)
+    attached_files(call, messages)
     check_meta_data(body.get("meta_data"))
     given = call.query.get("conversation_id", "")
     conversation = conversation_of(call, given) if given else None
@@ -91,6 +95,7 @@ def begin(
     body = call.body
     asked = Asked(
         text=message_text(messages[-1]) if messages else conversation.messages[-1].content,
+        files=attached_files(call, messages),
         user_id=body["user_id"],
         meta_data=dict(body.get("meta_data") or {}),
         variables=dict(body.get("custom_variables") or {}),

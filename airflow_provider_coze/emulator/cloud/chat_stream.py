@@ -46,7 +46,8 @@ def _story(
         yield end, "conversation.chat.failed", chat_json(chat, "failed", end)
     else:
         yield from _answered(chat, message_json, start, end)
-        yield end, "conversation.chat.completed", chat_json(chat, "completed", end)
+        status = "requires_action" if chat.asking else "completed"
+        yield end, f"conversation.chat.{status}", chat_json(chat, status, end)
     yield end, "done", done
 
 
@@ -60,11 +61,17 @@ def _answered(
     for message in chat.tool_messages:
         yield start, "conversation.message.completed", message_json(message, message.content, True)
     for message in by_type["answer"]:
+        for piece in words(message.reasoning) if message.reasoning else []:
+            thought = message_json(message, "", False)
+            yield start, "conversation.message.delta", {**thought, "reasoning_content": piece}
         pieces = list(chat.bot.pieces) if chat.bot.pieces is not None else words(message.content)
         for number, piece in enumerate(pieces, 1):
             at = start + (end - start) * number / len(pieces)
             yield at, "conversation.message.delta", message_json(message, piece, number == len(pieces))
-        yield end, "conversation.message.completed", message_json(message, message.content, True)
+        whole = message_json(message, message.content, True)
+        if message.reasoning:
+            whole["reasoning_content"] = message.reasoning
+        yield end, "conversation.message.completed", whole
     for message in [*by_type.get("verbose", []), *by_type.get("follow_up", [])]:
         yield end, "conversation.message.completed", message_json(message, message.content, True)
 

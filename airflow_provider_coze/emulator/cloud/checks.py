@@ -10,9 +10,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_coze.emulator.schema import STRING, STRINGS, Shape, required
-from airflow_provider_coze.emulator.wire import Refusal
+from airflow_provider_coze.emulator.wire import Call, Refusal
 
-__all__ = ["BAD_BODY", "ENTER_MESSAGE", "check_messages", "check_meta_data", "message_text"]
+__all__ = [
+    "BAD_BODY",
+    "ENTER_MESSAGE",
+    "attached_files",
+    "check_company_of_files",
+    "check_messages",
+    "check_meta_data",
+    "file_in",
+    "message_text",
+]
 
 #: As seen when a JSON number was sent for ``user_id``.
 BAD_BODY = "The field http body provided is not a valid json or chat request. Please check your input."
@@ -68,6 +77,45 @@ def message_text(message: Mapping[str, Any]) -> str:
     if message["content_type"] != "object_string":
         return str(message["content"])
     return "".join(str(part.get("text", "")) for part in json.loads(message["content"]) if part.get("type") == "text")
+
+
+def check_company_of_files(messages: Sequence[Mapping[str, Any]]) -> None:
+    """Want a plain text before or after a message that holds only files.
+
+    :raises Refusal: 4000.
+    """
+    for index, message in enumerate(messages):
+        if message["content_type"] == "object_string" and not message_text(message):
+            beside = [*messages[max(0, index - 1) : index], *messages[index + 1 : index + 2]]
+            if not any(other["content_type"] == "text" for other in beside):
+                where = f"additional_messages[{index}]"
+                raise Refusal(4000, f"{BAD_BODY} (emulator: {where} holds only files; a text must stand beside it)")
+
+
+def attached_files(call: Call, messages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the files of the messages: names of uploaded ones, addresses of the others.
+
+    :raises Refusal: 4000: a file was not uploaded by this account.
+    """
+    parts = [
+        part
+        for message in messages
+        if message["content_type"] == "object_string"
+        for part in json.loads(message["content"])
+        if part["type"] != "text"
+    ]
+    return [file_in(call, part["file_id"]) if part.get("file_id") else str(part["file_url"]) for part in parts]
+
+
+def file_in(call: Call, file_id: Any) -> str:
+    """Return the name of an uploaded file.
+
+    :raises Refusal: 4000: this account has no such file. The documents say that it must, not how Coze complains.
+    """
+    file = call.store.files.get(file_id) if isinstance(file_id, str) else None
+    if file is None or file.owner != call.owner:
+        raise Refusal(4000, f"Request parameter error (emulator: this account has uploaded no file {file_id!r})")
+    return file.file_name
 
 
 def _check_object_string(content: str, where: str) -> None:

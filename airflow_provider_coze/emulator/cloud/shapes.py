@@ -71,4 +71,5 @@ def listed_message_json(message: Message) -> dict[str, Any]:
         "content_type": message.content_type,
         "created_at": message.created_at,
         "updated_at": message.updated_at,
+        **({"reasoning_content": message.reasoning} if message.reasoning else {}),
     }

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_coze.emulator.cloud.envelope import missing, refused, succeeded
-from airflow_provider_coze.emulator.definitions import Parameter, Tokens, Workflow
+from airflow_provider_coze.emulator.cloud.parameters import check_parameters
+from airflow_provider_coze.emulator.definitions import Tokens, Workflow
 from airflow_provider_coze.emulator.runs import ASYNC, STREAM, SYNC, Question, Run, compact, start_run
 from airflow_provider_coze.emulator.schema import BOOLEAN, INTEGER, MAP, STRING, STRINGS, Shape, required
 from airflow_provider_coze.emulator.wire import Call, Drop, Refusal, Reply, Route
@@ -39,14 +40,6 @@ RESUME_BODY: Shape = {
     "event_id": required(STRING),
     "interrupt_type": required(INTEGER),
     "resume_data": required(STRING),
-}
-_PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "object": (dict,),
-    "array": (list,),
 }
 
 
@@ -125,7 +118,7 @@ def published_workflow(call: Call) -> Workflow:
         raise Refusal(4200, f"Workflow {workflow.id} not published. Please publish it and try again.")
     if body.get("bot_id") and call.world.bot(body["bot_id"]) is None:
         raise missing("bot_id", body["bot_id"])
-    _check_parameters(workflow, body.get("parameters") or {})
+    check_parameters(call, workflow, body.get("parameters") or {})
     return workflow
 
 
@@ -268,25 +261,6 @@ def _nodes_json(found: Run) -> dict[str, Any]:
         }
         for node in found.nodes
     }
-
-
-def _check_parameters(workflow: Workflow, given: dict[str, Any]) -> None:
-    wrong = [
-        problem
-        for name, parameter in (workflow.parameters or {}).items()
-        if (problem := _problem(name, parameter, given.get(name)))
-    ]
-    if wrong:
-        raise Refusal(4000, f"Request parameter error: {'; '.join(wrong)}")
-
-
-def _problem(name: str, parameter: Parameter, value: Any) -> str:
-    if value is None:
-        return f"Missing required parameters: {name}" if parameter.required else ""
-    allowed = _PARAMETER_TYPES.get(parameter.type)
-    if allowed is None or (isinstance(value, allowed) and (not isinstance(value, bool) or bool in allowed)):
-        return ""
-    return f"parameters.{name} must be of type {parameter.type}"
 
 
 ROUTES = [

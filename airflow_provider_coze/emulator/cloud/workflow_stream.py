@@ -6,9 +6,10 @@ tests/testdata of github.com/coze-dev/coze-py at 6b0f4cd.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from airflow_provider_coze.emulator.chats import Asked, start_chat
+from airflow_provider_coze.emulator.chats import Asked, Asking, Chat, start_chat
 from airflow_provider_coze.emulator.cloud.chat import conversation_of, question_messages, refuse_if_busy
 from airflow_provider_coze.emulator.cloud.chat_stream import chatflow_events
 from airflow_provider_coze.emulator.cloud.checks import BAD_BODY, ENTER_MESSAGE, check_messages, message_text
@@ -21,10 +22,11 @@ from airflow_provider_coze.emulator.cloud.workflow import (
     pending_run,
     published_workflow,
 )
-from airflow_provider_coze.emulator.definitions import Bot, Failure, Inputs, Workflow
-from airflow_provider_coze.emulator.runs import STREAM, Run, compact
+from airflow_provider_coze.emulator.definitions import Bot, Failure, Inputs, Interrupt, Workflow
+from airflow_provider_coze.emulator.runs import MAX_ANSWERS, STREAM, Run, compact
 from airflow_provider_coze.emulator.schema import MAP, STRING, STRINGS, Shape, array_of, required
 from airflow_provider_coze.emulator.sse import chatflow_event, workflow_event
+from airflow_provider_coze.emulator.store import Conversation
 from airflow_provider_coze.emulator.wire import Call, Frame, Refusal, Reply, Route, event_stream
 
 __all__ = ["CHATFLOW_BODY", "ROUTES", "chatflow_story", "workflow_frames"]
@@ -117,10 +119,22 @@ def chatflow_story(call: Call) -> list[tuple[float, str, Any]]:
     text = message_text(messages[-1])
     ext = body.get("ext") or {}
     inputs = Inputs(parameters, message=text, user_id=ext.get("user_id", ""), bot_id=body.get("bot_id") or "")
-    execute_id = call.store.new_id()
+    asking, continued = Asking(workflow.id, call.store.new_id(), Interrupt(""), inputs), None
+    waiting = _waiting(call, conversation, workflow)
+    if waiting is not None and waiting.asking is not None:
+        waiting.status = "completed"
+        asking, continued = waiting.asking, waiting.entry
+        inputs = asking.inputs
+        if asking.interrupt.accepts_answer(text):
+            asking = replace(asking, inputs=inputs.answered(text), refused_answers=0)
+        else:
+            asking = replace(asking, refused_answers=asking.refused_answers + 1)
+            if asking.refused_answers >= MAX_ANSWERS:
+                failure = Failure(720701002, f"{MAX_ANSWERS} answers were not accepted; the workflow failed.")
+    bot, question = _player(workflow, asking.inputs, failure)
     chat = start_chat(
         call.store,
-        bot=_player(workflow, inputs, failure),
+        bot=bot,
         conversation=conversation,
         owner=call.owner,
         asked=Asked(text=text, user_id=inputs.user_id, parameters=parameters),
@@ -130,27 +144,49 @@ def chatflow_story(call: Call) -> list[tuple[float, str, Any]]:
         question_listed_at_once=call.world.question_listed_at_once,
         marker={"parameters": parameters, "message_meta_data": dict(messages[-1].get("meta_data") or {})},
         chatflow_id=workflow.id,
-        execute_id=execute_id,
+        execute_id=asking.execute_id,
+        asking=replace(asking, interrupt=question) if question is not None else None,
+        continued=continued,
     )
-    url = f"{call.world.site}/work_flow?execute_id={execute_id}&space_id={call.world.workspace_id}&workflow_id={workflow.id}"
+    url = (
+        f"{call.world.site}/work_flow?execute_id={asking.execute_id}"
+        f"&space_id={call.world.workspace_id}&workflow_id={workflow.id}"
+    )
     return chatflow_events(chat, url)
 
 
-def _player(workflow: Workflow, inputs: Inputs, failure: Failure | None) -> Bot:
+def _waiting(call: Call, conversation: Conversation, workflow: Workflow) -> Chat | None:
+    """Find the chat whose question this request answers: the latest of the conversation, if it asked."""
+    latest = call.store.chats_in(conversation)[-1:]
+    return next(
+        (
+            chat
+            for chat in latest
+            if chat.status == "requires_action" and chat.asking and chat.asking.workflow_id == workflow.id
+        ),
+        None,
+    )
+
+
+def _player(workflow: Workflow, inputs: Inputs, failure: Failure | None) -> tuple[Bot, Interrupt | None]:
     # A chatflow has a chat's life without having a bot; this one stands in for it.
     output: Any = ""
+    question: Interrupt | None = None
     try:
-        output = workflow.output_of(inputs) if failure is None else ""
+        if failure is None:
+            question = workflow.question_for(inputs)
+            output = question.question if question is not None else workflow.output_of(inputs)
     except Failure as raised:
         failure = raised.again()
-    return Bot(
+    bot = Bot(
         id="",
         answer=output if isinstance(output, str) else compact(output),
         failure=failure,
         duration=workflow.duration_of(inputs),
         tokens=workflow.tokens,
-        pieces=workflow.pieces,
+        pieces=workflow.pieces if question is None else None,
     )
+    return bot, question
 
 
 def _node_messages(run: Run, start: float, end: float) -> list[tuple[float, str, dict[str, Any]]]:

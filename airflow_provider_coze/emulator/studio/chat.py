@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow_provider_coze.emulator.chats import Asked, Chat, start_chat, words
 from airflow_provider_coze.emulator.cloud.chat import question_messages
-from airflow_provider_coze.emulator.cloud.checks import ENTER_MESSAGE, check_messages, message_text
+from airflow_provider_coze.emulator.cloud.checks import ENTER_MESSAGE, attached_files, check_messages, message_text
 from airflow_provider_coze.emulator.schema import BOOLEAN, MAP, STRING, STRINGS, Shape, array_of, required
 from airflow_provider_coze.emulator.sse import chat_event
 from airflow_provider_coze.emulator.store import Conversation, Message
@@ -35,6 +35,7 @@ def create(call: Call) -> Reply:
         check_messages(messages, saved=True)
         if not messages:
             raise Refusal(103000000, "invalid parameter : additional messages is required")
+        files = attached_files(call, messages)
         conversation = _conversation_for(call, bot.id)
     except Refusal as refusal:
         if not stream:
@@ -50,6 +51,7 @@ def create(call: Call) -> Reply:
         owner=call.owner,
         asked=Asked(
             text=message_text(messages[-1]),
+            files=files,
             user_id=body["user_id"],
             variables=dict(body.get("custom_variables") or {}),
             parameters=dict(body.get("parameters") or {}),
@@ -167,7 +169,7 @@ def message_json(message: Message, content: str | None = None) -> dict[str, Any]
         "chat_id": message.chat_id,
         "section_id": message.section_id,
         "created_at": message.created_at,
-        "reasoning_content": "",
+        "reasoning_content": message.reasoning if content is None else "",
     }
 
 
@@ -199,12 +201,16 @@ def _frames(chat: Chat) -> list[Frame]:
 def _message_frames(chat: Chat, messages: Sequence[Message], start: float, end: float) -> list[Frame]:
     frames: list[Frame] = []
     for message in sorted(messages, key=lambda message: message.type != "answer"):
-        pieces = words(message.content) if message.type == "answer" else []
+        pieces = _pieces(chat, message) if message.type == "answer" else []
         for number, piece in enumerate(pieces, 1):
             at = start + (end - start) * number / len(pieces)
             frames.append(Frame(at, chat_event("conversation.message.delta", message_json(message, piece))))
         frames.append(Frame(end, chat_event("conversation.message.completed", message_json(message))))
     return frames
+
+
+def _pieces(chat: Chat, message: Message) -> Sequence[str]:
+    return chat.bot.pieces if chat.bot.pieces is not None else words(message.content)
 
 
 _IDS: Mapping[str, Any] = {"conversation_id": required(STRING), "chat_id": required(STRING)}
