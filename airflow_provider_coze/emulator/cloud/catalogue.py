@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_coze.emulator.cloud.envelope import missing, page_bounds, succeeded, whole_number
-from airflow_provider_coze.emulator.definitions import Bot, Parameter, Template, Workflow
+from airflow_provider_coze.emulator.cloud.signature import inputs_and_outputs
+from airflow_provider_coze.emulator.definitions import Bot, Workflow
 from airflow_provider_coze.emulator.schema import STRING, Shape, required
 from airflow_provider_coze.emulator.wire import Call, Refusal, Reply, Route
 
@@ -148,7 +149,7 @@ def workflow_info(call: Call) -> Reply:
     workflow = _workflow_of(call)
     data: dict[str, Any] = {"workflow_detail": _workflow_json(call, workflow, as_text=False)}
     if call.query.get("include_input_output", "").lower() == "true":
-        data.update(_inputs_and_outputs(workflow))
+        data.update(inputs_and_outputs(workflow))
     return succeeded(call, data)
 
 
@@ -165,7 +166,7 @@ def versions(call: Call) -> Reply:
         "creator": _creator(call),
     }
     if call.query.get("include_input_output", "").lower() == "true":
-        item.update(_inputs_and_outputs(workflow))
+        item.update(inputs_and_outputs(workflow))
     items = [item] if workflow.published and not call.query.get("page_token") else []
     return succeeded(call, {"items": items, "has_more": False, "next_page_token": ""})
 
@@ -240,48 +241,6 @@ def _workflow_json(call: Call, workflow: Workflow, *, as_text: bool) -> dict[str
 
 def _creator(call: Call) -> dict[str, str]:
     return {"id": call.world.user_id, "name": call.world.user_name}
-
-
-def _inputs_and_outputs(workflow: Workflow) -> dict[str, Any]:
-    parameters = {name: _parameter_json(parameter) for name, parameter in (workflow.parameters or {}).items()}
-    return {"input": {"parameters": parameters}, "output": _output_json(workflow.output)}
-
-
-def _parameter_json(parameter: Parameter) -> dict[str, Any]:
-    """Return what the start node says of an input, and of what is inside it."""
-    shown: dict[str, Any] = {
-        "type": parameter.type,
-        "required": parameter.required,
-        "description": parameter.description,
-        "default_value": parameter.default,
-    }
-    if parameter.items is not None:
-        shown["items"] = _parameter_json(parameter.items)
-    if parameter.properties is not None:
-        shown["properties"] = {name: _parameter_json(inner) for name, inner in parameter.properties.items()}
-    return shown
-
-
-def _output_json(output: Any) -> dict[str, Any]:
-    """Return what the end node says: text, or variables, whose types are those of the values it returns.
-
-    What is worked out during a run is not known before; it is shown as one text, ``output``.
-    """
-    if isinstance(output, Template) or (isinstance(output, str) and output):
-        content = output.text if isinstance(output, Template) else output
-        return {"terminate_plan": "use_answer_content", "content": content, "parameters": {}}
-    variables = output if isinstance(output, dict) else {"output": ""}
-    parameters = {str(name): _type_json(value) for name, value in variables.items()}
-    return {"terminate_plan": "return_variables", "content": "", "parameters": parameters}
-
-
-def _type_json(value: Any) -> dict[str, Any]:
-    if isinstance(value, dict):
-        return {"type": "object", "properties": {str(name): _type_json(inner) for name, inner in value.items()}}
-    if isinstance(value, list):
-        return {"type": "array", "items": _type_json(value[0] if value else "")}
-    kinds = {bool: "boolean", int: "integer", float: "number"}
-    return {"type": kinds.get(type(value), "string")}
 
 
 _WORKSPACE: Shape = {"workspace_id": required(STRING)}
