@@ -52,6 +52,7 @@ class Immediate:
 class Polls:
     """The first ``count`` status reads still say "running"; the next one says what became of it.
 
+    Reading the messages of a chat's conversation is a look as well.
     A synchronous or streamed execution is never polled, so there it counts as immediate.
     """
 

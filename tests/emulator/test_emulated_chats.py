@@ -49,11 +49,21 @@ def test_the_create_reply_names_the_messages_it_inserted(coze: Coze) -> None:
 
 
 @pytest.mark.parametrize(("polls", "statuses"), [(0, ["completed"]), (2, ["in_progress", "in_progress", "completed"])])
-def test_polls_are_counted_by_status_reads_only(coze: Coze, polls: int, statuses: list[str]) -> None:
+def test_polls_are_counted_by_status_reads(coze: Coze, polls: int, statuses: list[str]) -> None:
     bot = coze.emulator.add_bot(duration=Polls(polls))
     chat = coze.chat(bot.id, "x")
-    coze.data("POST", "/v1/conversation/message/list", {}, {"conversation_id": chat["conversation_id"]})
+    coze.data("GET", "/v1/conversation/retrieve", query={"conversation_id": chat["conversation_id"]})
     assert [coze.retrieve(chat)["status"] for _ in statuses] == statuses
+
+
+def test_whoever_reads_only_the_conversation_sees_the_answer_too(coze: Coze) -> None:
+    bot = coze.emulator.add_bot(duration=Polls(1))
+    chat = coze.chat(bot.id, "x")
+    seen = [
+        coze.data("POST", "/v1/conversation/message/list", {}, {"conversation_id": chat["conversation_id"]})
+        for _ in range(2)
+    ]
+    assert [[message["type"] for message in messages] for messages in seen] == [["question"], ["answer", "question"]]
 
 
 def test_retrieve_is_the_same_by_get_and_by_post(coze: Coze) -> None:

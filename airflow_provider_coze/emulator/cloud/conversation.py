@@ -116,7 +116,8 @@ def list_messages(call: Call, write: Callable[[Call, list[Message], bool], Reply
     :param write: Puts the page into an answer, for dialects that write it differently.
     """
     conversation = conversation_of(call, call.query["conversation_id"])
-    call.store.chats_in(conversation)  # lets answers appear that are due by now
+    for chat in call.store.chats_in(conversation):  # lets answers appear that are due by now
+        chat.progress.read()  # a look like any other: whoever has lost a chat's id sees its end here only
     body = call.body
     limit = body.get("limit") or 50
     if not 1 <= limit <= 50:
