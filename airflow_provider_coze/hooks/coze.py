@@ -20,12 +20,22 @@ from airflow_provider_coze.errors import CozeConnectionUnreadableError, CozeTran
 from airflow_provider_coze.hooks.connection_form import field_behaviour, form_widgets
 from airflow_provider_coze.hooks.connection_test import tested
 from airflow_provider_coze.hooks.loading import load
+from airflow_provider_coze.hooks.streaming import AsyncEvents, Events, opened, until_then
 from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.auth import TokenCaches, signed
 from airflow_provider_coze.protocol.dialects import dialect_of, spoken
 from airflow_provider_coze.protocol.endpoints import account, chat, conversation, file, workflow
 from airflow_provider_coze.protocol.layers import through
-from airflow_provider_coze.protocol.messages import Call, Flow, JsonValue, Replay, Request, Response, Send
+from airflow_provider_coze.protocol.messages import (
+    Call,
+    Flow,
+    JsonValue,
+    Replay,
+    Request,
+    Response,
+    Send,
+    StreamCall,
+)
 from airflow_provider_coze.protocol.pacing import Bucket, paced
 from airflow_provider_coze.protocol.retry import RetryPolicy
 from airflow_provider_coze.settings import OAuthJWT, Settings, parse
@@ -143,6 +153,38 @@ class CozeHook(BaseHook):
         async with AioTransport(settings) as transport:
             return await adrive(self._dressed(flow, settings), transport, self.asleep)
 
+    @contextlib.contextmanager
+    def stream(self, call: StreamCall, *, until: float | None = None) -> Iterator[Events]:
+        """Open a stream and hand out its events as they come; the end of the block closes it. Blocks while it waits for one.
+
+        What Coze refuses is raised on entering, and repeated before that where nothing can have been started. An event may let
+        itself be waited for as long as any answer (``read_seconds``); the whole stream may take any time.
+
+        :param until: Unix seconds: when to give up. None: never.
+        :raises CozeStreamTimeoutError: *until* passed.
+        :raises CozeTransportError: on entering: no answer came; inside: the stream broke off.
+        """
+        from airflow_provider_coze.transports.sync import SyncTransport, drive
+
+        settings = self.settings
+        call, retry = until_then(call, self.retry, until, self.clock)
+        with SyncTransport(settings) as transport:
+            response = drive(self._dressed(opened(call, retry), settings), transport, self.sleep)
+            with contextlib.closing(Events(response)) as events:
+                yield events
+
+    @contextlib.asynccontextmanager
+    async def astream(self, call: StreamCall, *, until: float | None = None) -> AsyncIterator[AsyncEvents]:
+        """Open a stream as :meth:`stream` does, on the running event loop."""
+        settings = await self._ready()
+        from airflow_provider_coze.transports.aio import AioTransport, adrive
+
+        call, retry = until_then(call, self.retry, until, self.clock)
+        async with AioTransport(settings) as transport:
+            response = await adrive(self._dressed(opened(call, retry), settings), transport, self.asleep)
+            with contextlib.closing(AsyncEvents(response)) as events:
+                yield events
+
     @contextlib.asynccontextmanager
     async def pooled(self) -> AsyncIterator[None]:
         """Keep the connection pool of this event loop open across several :meth:`aperform`."""
@@ -211,6 +253,7 @@ class CozeHook(BaseHook):
     rename_conversation = _verb(conversation.rename_conversation)
     modify_message = _verb(conversation.modify_message)
     run_workflow = _verb(workflow.run_workflow)
+    resume_workflow = _verb(workflow.resume_workflow)
     run_history = _verb(workflow.run_history)
     node_output = _verb(workflow.node_output)
     workflow_info = _verb(workflow.workflow_info)

@@ -9,9 +9,27 @@ import dataclasses
 import enum
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
-__all__ = ["Call", "Effect", "FilePart", "Flow", "JsonValue", "Replay", "Request", "Response", "Send", "Sleep"]
+from airflow_provider_coze.errors import CozeTransportError
+
+__all__ = [
+    "AsyncChunks",
+    "Call",
+    "Chunks",
+    "CozeStreamTimeoutError",
+    "Effect",
+    "FilePart",
+    "Flow",
+    "JsonValue",
+    "Replay",
+    "Request",
+    "Response",
+    "Send",
+    "Sleep",
+    "StreamCall",
+    "streamed",
+]
 
 T = TypeVar("T")
 
@@ -45,16 +63,54 @@ class Request:
     signed: bool = True  # False: no token of the connection is added
     budget: str | None = None  # rate-limit class the request is counted in; None: not limited by us
     read_seconds: float | None = None  # None: the connection's own
+    stream: bool = False  # True: an answer that is a stream of events is handed out as it comes
+    # Of a stream: seconds until the caller's deadline, asked again and again; None: it may go on for ever.
+    left: Callable[[], float] | None = field(default=None, repr=False, compare=False)
+
+
+class CozeStreamTimeoutError(CozeTransportError):
+    """The caller's own deadline passed before a stream was over. What it told of goes on in Coze, and is billed."""
+
+
+class Chunks(Protocol):
+    """The body of a stream, as it comes, for one thread."""
+
+    def read(self) -> bytes:
+        """Return the next bytes; b"" at the end.
+
+        :raises CozeTransportError: the stream broke off; ``never_sent`` is False.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the connection, unless the stream was read to its end."""
+        ...
+
+
+class AsyncChunks(Protocol):
+    """The body of a stream, as it comes, for one task of an event loop."""
+
+    async def read(self) -> bytes:
+        """Return the next bytes; b"" at the end.
+
+        :raises CozeTransportError: the stream broke off; ``never_sent`` is False.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the connection, unless the stream was read to its end."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One HTTP response, read to its end."""
+    """One HTTP response: read to its end, or an open stream."""
 
     status: int
     headers: Mapping[str, str]  # names in lower case
-    body: bytes = field(repr=False)
+    body: bytes = field(repr=False)  # b"" beside a stream
     origin: str = ""  # scheme://host:port that answered; a token of one Coze site fails on another
+    stream: Chunks | AsyncChunks | None = field(default=None, repr=False, compare=False)  # whoever has it closes it
 
 
 class Replay(enum.Enum):
@@ -72,6 +128,14 @@ class Call(Generic[T]):
     parse: Callable[[Mapping[str, Any]], T]  # gets the body of an answer whose code is 0
     replay: Replay
     permission: str | None = None  # the permission point a token needs, in Coze's spelling; None: none is documented
+
+
+#: An operation that is answered with events: to be opened as a stream, not performed.
+StreamCall: TypeAlias = Call[None]
+
+
+def streamed(body: Mapping[str, Any]) -> None:
+    """Stand for the parser of a :data:`StreamCall`, whose answer has no body."""
 
 
 @dataclass(frozen=True, slots=True)

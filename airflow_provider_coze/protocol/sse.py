@@ -150,5 +150,5 @@ class Decoder:
     def _refusal(self) -> CozeProtocolError:
         return CozeProtocolError(
             f"An event of the stream is larger than {self._max_event_bytes} bytes, and reading stopped there. Coze may go on with the "
-            "chat or run, and charges for it; a retry of the task starts another."
+            "chat or run, and charges for it: look how it stands before it is started again."
         )

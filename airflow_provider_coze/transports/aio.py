@@ -63,19 +63,21 @@ class AioTransport:
             await _leave_pool(pool)
 
     async def send(self, request: Request) -> Response:
-        """Exchange one request for its whole answer.
+        """Exchange one request for its whole answer, or for an open stream of events where the request asks for one.
 
         :raises CozeTransportError: no (whole) answer came.
         """
         if self._pool is None:
             raise RuntimeError("AioTransport is used outside of its async with block")
         read_seconds = request.read_seconds or self._settings.read_seconds
+        patience, hurried = wire.patience(request, self._origin, read_seconds)
         content, headers = wire.content_of(request)
-        stages = _Stages(self._settings.connect_seconds, read_seconds)
+        stages = _Stages(self._settings.connect_seconds, patience)
+        deadline = asyncio.timeout(patience if hurried else None)
+        opened: aiohttp.ClientResponse | None = None
         try:
-            async with (
-                stages.limit,
-                self._pool.session.request(
+            async with deadline, stages.limit:
+                opened = await self._pool.session.request(
                     request.method,
                     URL(wire.url_of(self._settings.base_url, request), encoded=True),
                     # Not as bytes: aiohttp warns of those that are over 1 MB.
@@ -90,16 +92,20 @@ class AioTransport:
                     # The API does not redirect. Whoever does is another server, which must not see the token or the prompt.
                     allow_redirects=False,
                     trace_request_ctx=stages,
-                ) as answer,
-            ):
-                return Response(
-                    status=answer.status,
-                    headers={name.lower(): value for name, value in answer.headers.items()},
-                    body=await self._bounded(request, answer),
-                    origin=self._origin,
                 )
+                received = {name.lower(): value for name, value in opened.headers.items()}
+                if wire.is_stream(request, opened.status, received.get("content-type", "")):
+                    stream = _Stream(request, self._origin, opened, read_seconds)
+                    response = Response(opened.status, received, b"", self._origin, stream)
+                else:
+                    async with opened:
+                        body = await self._bounded(request, opened)
+                    response = Response(opened.status, received, body, self._origin)
+            return response
         # asyncio's TimeoutError is an OSError; a host that cannot be a name is a UnicodeError.
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
+            if deadline.expired():
+                raise wire.late(request, self._origin, never_sent=not stages.sent) from error
             limit, late = None, stages.limit.expired()
             if late:
                 limit = stages.seconds
@@ -125,6 +131,37 @@ class AioTransport:
             if len(body) > wire.MAX_BODY_BYTES:
                 raise wire.too_large(request, self._origin)
         return bytes(body)
+
+
+class _Stream:
+    """The body of an answer whose head was read, piece by piece as it comes; see ``messages.AsyncChunks``."""
+
+    def __init__(self, request: Request, origin: str, answer: aiohttp.ClientResponse, read_seconds: float) -> None:
+        self._request, self._origin, self._answer, self._read_seconds = request, origin, answer, read_seconds
+
+    async def read(self) -> bytes:
+        left = None if self._request.left is None else self._request.left()
+        if left is not None and left <= 0:
+            raise wire.late(self._request, self._origin)
+        deadline = asyncio.timeout(left)
+        try:
+            async with deadline:
+                return await self._answer.content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            if deadline.expired():
+                raise wire.late(self._request, self._origin) from error
+            # What came right before the connection broke is here, and may name a paid chat; aiohttp has no public way to get it.
+            arrived = getattr(self._answer.content, "_buffer", [])
+            if rest := b"".join(arrived):
+                arrived.clear()
+                return rest  # the next read fails again
+            silent = isinstance(error, TimeoutError)
+            raise wire.broken_off(
+                self._request, self._origin, error, seconds=self._read_seconds if silent else None
+            ) from error
+
+    def close(self) -> None:
+        self._answer.close()
 
 
 class _Stages:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import io
 import ssl
 import time
@@ -14,12 +13,13 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NewConnectionError, ReadTimeoutError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseError, NewConnectionError, ReadTimeoutError
 
 from airflow_provider_coze.errors import CozeTransportError
 from airflow_provider_coze.protocol.messages import Flow, Request, Response, Send
 from airflow_provider_coze.settings import Settings
 from airflow_provider_coze.transports import wire
+from airflow_provider_coze.transports.bounds import BoundedAnswer, NotWhole
 
 __all__ = ["SyncTransport", "drive"]
 
@@ -57,41 +57,43 @@ class SyncTransport:
         self._session.close()
 
     def send(self, request: Request) -> Response:
-        """Exchange one request for its whole answer.
+        """Exchange one request for its whole answer, or for an open stream of events where the request asks for one.
 
         :raises CozeTransportError: no (whole) answer came.
         """
         read_seconds = request.read_seconds or self._settings.read_seconds
+        patience, hurried = wire.patience(request, self._origin, read_seconds)
         content, headers = wire.content_of(request)
         try:
-            with self._session.request(
+            answer = self._session.request(
                 request.method,
                 wire.url_of(self._settings.base_url, request),
                 # Not as bytes: those would have to be sent whole within connect_seconds.
                 data=None if content is None else io.BytesIO(content),
                 headers=headers,
-                timeout=(self._settings.connect_seconds, read_seconds),
+                timeout=(self._settings.connect_seconds, patience),
                 verify=self._settings.verify is not False,  # which certificates: the adapter's context
                 # The API does not redirect. Whoever does is another server, which must not see the token or the prompt.
                 allow_redirects=False,
                 stream=True,
-            ) as answer:
-                return Response(
-                    status=answer.status_code,
-                    headers={name.lower(): value for name, value in answer.headers.items()},
-                    body=self._bounded(request, answer),
-                    origin=self._origin,
-                )
+            )
+            received = {name.lower(): value for name, value in answer.headers.items()}
+            if wire.is_stream(request, answer.status_code, received.get("content-type", "")):
+                stream = _Stream(request, self._origin, answer, read_seconds)
+                return Response(answer.status_code, received, b"", self._origin, stream)
+            with answer:
+                return Response(answer.status_code, received, self._bounded(request, answer), self._origin)
         except (requests.exceptions.RequestException, LocationParseError) as error:  # requests lets the latter through
             never_sent = _never_sent(error)
             causes = list(_causes(error))
             limit, begun = None, False
             if isinstance(error, requests.exceptions.ConnectTimeout):
                 limit = self._settings.connect_seconds
-            elif any(isinstance(cause, _NotWhole) for cause in causes):
-                limit, begun = wire.WHOLE_ANSWER * read_seconds, True
-            elif any(isinstance(cause, ReadTimeoutError) for cause in causes):
-                limit = read_seconds
+            elif any(isinstance(cause, NotWhole | ReadTimeoutError) for cause in causes):
+                if hurried:
+                    raise wire.late(request, self._origin) from error
+                begun = any(isinstance(cause, NotWhole) for cause in causes)
+                limit = wire.WHOLE_ANSWER * patience if begun else patience
             raise wire.lost(
                 # requests says "Max retries exceeded with url" of everything; the last cause says what happened.
                 request,
@@ -110,6 +112,34 @@ class SyncTransport:
             if len(body) > wire.MAX_BODY_BYTES:
                 raise wire.too_large(request, self._origin)
         return bytes(body)
+
+
+class _Stream:
+    """The body of an answer whose head was read, piece by piece as it comes; see ``messages.Chunks``."""
+
+    def __init__(self, request: Request, origin: str, answer: requests.Response, read_seconds: float) -> None:
+        self._request, self._origin, self._answer, self._read_seconds = request, origin, answer, read_seconds
+        # urllib3 keeps http.client's answer, and so ours, under this name; its own have no way to change a limit.
+        bounded: Any = answer.raw._original_response
+        bounded.relax(read_seconds, request.left)
+
+    def read(self) -> bytes:
+        if self._request.left is not None and self._request.left() <= 0:
+            raise wire.late(self._request, self._origin)
+        try:
+            data: bytes = self._answer.raw.read1(_CHUNK_BYTES, decode_content=True)
+        except HTTPError as error:
+            causes = list(_causes(error))
+            if any(isinstance(cause, NotWhole) for cause in causes):
+                raise wire.late(self._request, self._origin) from error
+            silent = any(isinstance(cause, ReadTimeoutError) for cause in causes)
+            raise wire.broken_off(
+                self._request, self._origin, error, root=causes[-1], seconds=self._read_seconds if silent else None
+            ) from error
+        return data
+
+    def close(self) -> None:
+        self._answer.close()
 
 
 class _Adapter(HTTPAdapter):
@@ -136,64 +166,14 @@ class _Adapter(HTTPAdapter):
         super().close()
 
 
-class _NotWhole(TimeoutError):
-    """An answer that kept coming did not end in time."""
-
-
-class _BoundedReader(io.RawIOBase):
-    """The bytes of one answer, head and body, read from a socket whose timeout bounds each read, until all of it is too late."""
-
-    def __init__(self, sock: Any) -> None:
-        self._sock = sock
-        self._raw = sock.makefile("rb", buffering=0)
-        patience = sock.gettimeout()
-        self._until = None if patience is None else time.monotonic() + wire.WHOLE_ANSWER * patience
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        patience, left = self._sock.gettimeout(), self._left()
-        if patience is None or patience <= left:
-            return self._raw.readinto(buffer)  # type: ignore[no-any-return]
-        if left <= 0:
-            raise _NotWhole
-        self._sock.settimeout(left)
-        try:
-            return self._raw.readinto(buffer)  # type: ignore[no-any-return]
-        except TimeoutError:
-            raise _NotWhole from None
-        finally:
-            self._sock.settimeout(patience)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-    def _left(self) -> float:
-        return float("inf") if self._until is None else self._until - time.monotonic()
-
-    # http.client makes its file of a socket by this method, so this stands for the socket.
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self)
-
-
-class _BoundedAnswer(http.client.HTTPResponse):
-    """An answer that ends in time. Its head cannot be bounded from outside: by the time requests has it, it is read."""
-
-    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(_BoundedReader(sock), *args, **kwargs)  # type: ignore[arg-type]
-
-
 class _PlainConnection(HTTPConnection):
-    response_class = _BoundedAnswer
+    response_class = BoundedAnswer
 
 
 class _Connection(HTTPSConnection):
     """urllib3's connection, which reports a failing TLS handshake or tunnel as what it is: no connection, so nothing was sent."""
 
-    response_class = _BoundedAnswer
+    response_class = BoundedAnswer
 
     def connect(self) -> None:
         """Connect, through a proxy's tunnel if there is one."""

@@ -6,6 +6,7 @@ import functools
 import json
 import secrets
 import ssl
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -13,16 +14,20 @@ from urllib.request import getproxies, proxy_bypass
 import certifi
 
 from airflow_provider_coze.errors import CozeConnectionConfigError, CozeInputError, CozeTransportError
-from airflow_provider_coze.protocol.messages import Request
+from airflow_provider_coze.protocol.messages import CozeStreamTimeoutError, Request
 
 __all__ = [
     "MAX_BODY_BYTES",
     "USER_AGENT",
     "WHOLE_ANSWER",
+    "broken_off",
     "content_of",
     "environment_proxy",
+    "is_stream",
+    "late",
     "lost",
     "origin_of",
+    "patience",
     "tls_context",
     "too_large",
     "url_of",
@@ -57,6 +62,9 @@ def content_of(request: Request) -> tuple[bytes | None, dict[str, str]]:
 
     :raises CozeInputError: JSON cannot hold the body.
     """
+    if request.stream:
+        # What is compressed may be held back until a block of it is full.
+        request = replace(request, headers={"Accept-Encoding": "identity", **request.headers})
     if request.files:
         content, kind = _multipart(request)
         return content, {**request.headers, "Content-Type": kind}
@@ -126,6 +134,25 @@ def tls_context(verify: bool | str) -> ssl.SSLContext:
     return context
 
 
+def is_stream(request: Request, status: int, content_type: str) -> bool:
+    """Tell whether an answer is to be handed out as it comes. What Coze refuses is JSON, whatever was asked for."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return request.stream and status == 200 and kind == "text/event-stream"
+
+
+def patience(request: Request, origin: str, read_seconds: float) -> tuple[float, bool]:
+    """Return how long one read of an answer may take, and whether it is the caller's deadline that says so.
+
+    :raises CozeStreamTimeoutError: that has passed already.
+    """
+    if request.left is None:
+        return read_seconds, False
+    left = request.left()
+    if left <= 0:
+        raise late(request, origin, never_sent=True)
+    return min(read_seconds, left), left < read_seconds
+
+
 def lost(
     request: Request,
     origin: str,
@@ -143,9 +170,7 @@ def lost(
     :param begun: that limit was the one of the whole answer, which kept coming.
     """
     if seconds is None:
-        # The system's errors read as sentences, those of libraries need their names.
-        words = str(cause) if root in (None, cause) else str(root) if isinstance(root, OSError) else repr(root)
-        why = f"{type(cause).__name__}: {' '.join(words.split())}"[:300]
+        why = _words_of(cause, root)
     else:
         why = (
             f"no whole answer within {seconds:g} s, {WHOLE_ANSWER} times read_seconds"
@@ -166,6 +191,48 @@ def lost(
         never_sent=never_sent,
         origin=origin,
     )
+
+
+def broken_off(
+    request: Request,
+    origin: str,
+    cause: Exception,
+    *,
+    root: BaseException | None = None,
+    seconds: float | None = None,
+) -> CozeTransportError:
+    """Return the error of a stream that did not come to its end.
+
+    :param root: what has the words, where the cause itself buries them.
+    :param seconds: how long nothing came, if that is why.
+    """
+    why = _words_of(cause, root) if seconds is None else f"nothing came for {seconds:g} s"
+    return CozeTransportError(
+        f"The stream that answers {request.method} {request.path} on {origin} broke off ({why}). Coze goes on with what was begun, "
+        "and bills it. Only where its id is known can a retry of the task find it again.",
+        never_sent=False,
+        origin=origin,
+    )
+
+
+def late(request: Request, origin: str, *, never_sent: bool = False) -> CozeStreamTimeoutError:
+    """Return the error of a stream whose reader had no more time."""
+    done = (
+        "Nothing was sent."
+        if never_sent
+        else "Coze goes on with what was begun, and bills it. Only where its id is known can a retry of the task find it again."
+    )
+    return CozeStreamTimeoutError(
+        f"The stream that answers {request.method} {request.path} on {origin} was not over when the time for it was. {done}",
+        never_sent=never_sent,
+        origin=origin,
+    )
+
+
+def _words_of(cause: Exception, root: BaseException | None) -> str:
+    # The system's errors read as sentences, those of libraries need their names.
+    words = str(cause) if root in (None, cause) else str(root) if isinstance(root, OSError) else repr(root)
+    return f"{type(cause).__name__}: {' '.join(words.split())}"[:300]
 
 
 def too_large(request: Request, origin: str) -> CozeTransportError:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from airflow_provider_coze import errors as e
 from airflow_provider_coze.emulator import scenarios
 from airflow_provider_coze.emulator.default_world import ECHO, ECHO_BOT, SLEEPER_BOT, TOOL_BOT
-from airflow_provider_coze.emulator.definitions import AccessToken, OAuthApp, OutputNode, Workflow
+from airflow_provider_coze.emulator.definitions import AccessToken, Interrupt, OAuthApp, OutputNode, Workflow
 from airflow_provider_coze.hooks import coze as hooks
 from airflow_provider_coze.hooks.coze import CozeHook
 from airflow_provider_coze.operators.chat import CozeChatOperator
@@ -158,6 +158,9 @@ class Made:
         self.run = hook.run_workflow(workflow_id="7", parameters={}, is_async=True)
         node = hook.run_history(workflow_id="7", execute_id=self.run.execute_id).nodes["Note"]
         self.node = node["node_execute_uuid"]
+        coze.emulator.add_workflow(Workflow(id="8", output="sunny", interrupt=Interrupt("Which city?")))
+        asking = hook.run_workflow(workflow_id="8", parameters={}, is_async=False).interrupt or {}
+        self.question = {"event_id": asking["event_id"], "interrupt_type": asking["type"]}
         self.file = hook.upload_file(filename="a.csv", content=b"abc")
         [*_, first] = hook.conversation_messages(conversation_id=self.chat.conversation_id).messages
         self.message = {"conversation_id": self.chat.conversation_id, "message_id": first.id}
@@ -209,6 +212,10 @@ VERBS: dict[str, tuple[Callable[[Made], dict[str, Any]], str, Callable[[Any, Mad
     "run_workflow": (
         lambda made: {"workflow_id": "7", "parameters": {}, "is_async": False}, "POST /v1/workflow/run",
         lambda got, made: json.loads(got.data) == {"x": 1},
+    ),
+    "resume_workflow": (
+        lambda made: {"workflow_id": "8", "resume_data": "Hangzhou", **made.question}, "POST /v1/workflows/resume",
+        lambda got, made: got.data == "sunny",
     ),
     "run_history": (
         lambda made: {"workflow_id": "7", "execute_id": made.run.execute_id}, "GET /v1/workflows/7/run_histories/{}",

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from airflow_provider_coze.protocol.messages import Call, JsonValue, Replay, Request
+from airflow_provider_coze.protocol.messages import Call, JsonValue, Replay, Request, StreamCall, streamed
 from airflow_provider_coze.protocol.models import Chat, Message, records
 
-__all__ = ["BUDGET", "cancel_chat", "chat_messages", "create_chat", "retrieve_chat", "submit_tool_outputs"]
+__all__ = [
+    "BUDGET",
+    "cancel_chat",
+    "chat_messages",
+    "create_chat",
+    "retrieve_chat",
+    "stream_chat",
+    "stream_tool_outputs",
+    "submit_tool_outputs",
+]
 
 BUDGET = "chat"
 
@@ -42,6 +52,29 @@ def create_chat(
     query = {"conversation_id": conversation_id} if conversation_id else {}
     request = Request("POST", "/v3/chat", query=query, json=body, budget=BUDGET)
     return Call(request, Chat.from_body, Replay.IF_NEVER_SENT, "chat")
+
+
+def stream_chat(
+    *,
+    bot_id: str,
+    user_id: str,
+    additional_messages: Sequence[Mapping[str, JsonValue]],
+    conversation_id: str | None = None,
+    options: Mapping[str, JsonValue] | None = None,
+) -> StreamCall:
+    """Send a message to a bot and read its answer as it grows. Billed, not idempotent; ``streams.ChatFold`` reads the events.
+
+    It is kept in Coze (``auto_save_history``), so what becomes of it can be read there when the stream breaks off.
+    Parameters are those of :func:`create_chat`.
+    """
+    whole = create_chat(
+        bot_id=bot_id,
+        user_id=user_id,
+        additional_messages=additional_messages,
+        conversation_id=conversation_id,
+        options=options,
+    )
+    return _as_stream(whole)
 
 
 def retrieve_chat(*, conversation_id: str, chat_id: str) -> Call[Chat]:
@@ -86,6 +119,20 @@ def submit_tool_outputs(*, conversation_id: str, chat_id: str, tool_outputs: Seq
         "POST", "/v3/chat/submit_tool_outputs", query=_ids(conversation_id, chat_id), json=body, budget=BUDGET
     )
     return Call(request, _read(conversation_id, chat_id), Replay.IF_NEVER_SENT, "submitToolChat")
+
+
+def stream_tool_outputs(*, conversation_id: str, chat_id: str, tool_outputs: Sequence[Mapping[str, str]]) -> StreamCall:
+    """Answer the tool calls of a chat that requires action, and read on: a new stream of events about the same chat.
+
+    Parameters are those of :func:`submit_tool_outputs`.
+    """
+    return _as_stream(submit_tool_outputs(conversation_id=conversation_id, chat_id=chat_id, tool_outputs=tool_outputs))
+
+
+def _as_stream(what: Call[Chat]) -> StreamCall:
+    body = dict(what.request.json) if isinstance(what.request.json, Mapping) else {}
+    request = replace(what.request, json={**body, "stream": True}, stream=True)
+    return Call(request, streamed, what.replay, what.permission)
 
 
 def _read(conversation_id: str, chat_id: str) -> Callable[[Mapping[str, Any]], Chat]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 from airflow_provider_coze.errors import CozeProtocolError
-from airflow_provider_coze.protocol.messages import Call, JsonValue, Replay, Request
+from airflow_provider_coze.protocol.messages import Call, JsonValue, Replay, Request, StreamCall, streamed
 from airflow_provider_coze.protocol.models import (
     NodeOutput,
     RunHistory,
@@ -21,7 +21,19 @@ from airflow_provider_coze.protocol.models import (
     text_or_none,
 )
 
-__all__ = ["BUDGET", "RUN_PATH", "execute_id_in", "node_output", "run_history", "run_workflow", "workflow_info"]
+__all__ = [
+    "BUDGET",
+    "RUN_PATH",
+    "execute_id_in",
+    "node_output",
+    "resume_workflow",
+    "run_history",
+    "run_workflow",
+    "stream_chatflow",
+    "stream_resume",
+    "stream_run",
+    "workflow_info",
+]
 
 #: Starting runs and reading their records are one class in Coze's limits (50 requests a second on the free plan).
 BUDGET = "workflow"
@@ -43,8 +55,72 @@ def run_workflow(
     :param options: further body fields by Coze's names: bot_id or app_id (not both), ext, workflow_version, connector_id.
     """
     body: dict[str, JsonValue] = {"workflow_id": workflow_id, "parameters": dict(parameters), "is_async": is_async}
-    body.update({name: value for name, value in (options or {}).items() if value is not None})
+    body.update(_given(options))
     return Call(Request("POST", RUN_PATH, json=body, budget=BUDGET), _run, Replay.IF_NEVER_SENT, "run")
+
+
+def stream_run(
+    *, workflow_id: str, parameters: Mapping[str, JsonValue], options: Mapping[str, JsonValue] | None = None
+) -> StreamCall:
+    """Start a run of a published workflow and read what its nodes say as they say it. Billed, not idempotent.
+
+    Any plan may, and nothing is cut after 90 s. ``run_streams.RunFold`` reads the events.
+    https://www.coze.cn/open/docs/developer_guides/workflow_stream_run.
+
+    :param options: as of :func:`run_workflow`.
+    """
+    body: dict[str, JsonValue] = {"workflow_id": workflow_id, "parameters": dict(parameters), **_given(options)}
+    return _stream("/v1/workflow/stream_run", body)
+
+
+def resume_workflow(*, workflow_id: str, event_id: str, interrupt_type: int, resume_data: str) -> Call[WorkflowRun]:
+    """Answer the question of a run that :func:`run_workflow` started; it goes on as it was started, async or sync. Billed.
+
+    https://www.coze.cn/open/docs/developer_guides/resume_workflow.
+
+    :param event_id: of the interrupt, as Coze gave it.
+    :param interrupt_type: the same: documents of one year number the types otherwise than those of the next.
+    :param resume_data: the answer; JSON in a string for input nodes.
+    """
+    body = _answer(workflow_id, event_id, interrupt_type, resume_data)
+    request = Request("POST", "/v1/workflows/resume", json=body, budget=BUDGET)
+    return Call(request, _run, Replay.IF_NEVER_SENT, "run")
+
+
+def stream_resume(*, workflow_id: str, event_id: str, interrupt_type: int, resume_data: str) -> StreamCall:
+    """Answer the question of a run that :func:`stream_run` started, and read on. Billed; three times at most.
+
+    Parameters are those of :func:`resume_workflow`. https://www.coze.cn/open/docs/developer_guides/workflow_resume.
+    """
+    return _stream("/v1/workflow/stream_resume", _answer(workflow_id, event_id, interrupt_type, resume_data))
+
+
+def stream_chatflow(
+    *,
+    workflow_id: str,
+    additional_messages: Sequence[Mapping[str, JsonValue]],
+    parameters: Mapping[str, JsonValue] | None = None,
+    conversation_id: str | None = None,
+    options: Mapping[str, JsonValue] | None = None,
+) -> StreamCall:
+    """Send a message to a chatflow, which answers in a stream only. Billed; ``streams.ChatflowFold`` reads the events.
+
+    A question that the chatflow asks is answered by calling it again in the same conversation.
+    https://www.coze.cn/open/docs/developer_guides/workflow_chat.
+
+    :param additional_messages: texts, 50 at most; the last one is this turn's, with role ``user``.
+    :param parameters: may hold ``CONVERSATION_NAME``.
+    :param options: further body fields by Coze's names: bot_id or app_id (exactly one), ext, workflow_version, connector_id.
+    """
+    body: dict[str, JsonValue] = {
+        "workflow_id": workflow_id,
+        "additional_messages": [dict(message) for message in additional_messages],
+        "parameters": dict(parameters or {}),
+        **_given(options),
+    }
+    if conversation_id:
+        body["conversation_id"] = conversation_id  # in the body here, unlike chats
+    return _stream("/v1/workflows/chat", body)
 
 
 def run_history(*, workflow_id: str, execute_id: str) -> Call[RunHistory]:
@@ -76,6 +152,23 @@ def workflow_info(*, workflow_id: str, include_input_output: bool = True) -> Cal
     query = {"include_input_output": "true" if include_input_output else "false"}
     request = Request("GET", f"/v1/workflows/{quote(workflow_id, safe='')}", query=query)
     return Call(request, _info, Replay.ALWAYS, "getMetaData")
+
+
+def _stream(path: str, body: Mapping[str, JsonValue]) -> StreamCall:
+    return Call(Request("POST", path, json=body, budget=BUDGET, stream=True), streamed, Replay.IF_NEVER_SENT, "run")
+
+
+def _given(options: Mapping[str, JsonValue] | None) -> dict[str, JsonValue]:
+    return {name: value for name, value in (options or {}).items() if value is not None}
+
+
+def _answer(workflow_id: str, event_id: str, interrupt_type: int, resume_data: str) -> dict[str, JsonValue]:
+    return {
+        "workflow_id": workflow_id,
+        "event_id": event_id,
+        "interrupt_type": interrupt_type,
+        "resume_data": resume_data,
+    }
 
 
 def _run(body: Mapping[str, Any]) -> WorkflowRun:
