@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import sys
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +58,8 @@ __all__ = [
     "get_async_connection",
     "is_wanted",
     "mask_secret",
+    "metrics",
+    "metrics_tagged",
     "never_expire",
     "object_storage_path",
     "renders_natively",
@@ -106,6 +110,47 @@ def never_expire() -> Any:
     except ImportError:
         return None
     return NEVER_EXPIRE
+
+
+_STATS = (
+    "airflow.sdk._shared.observability.metrics.stats",
+    "airflow._shared.observability.metrics.stats",
+)
+
+
+@functools.cache
+def metrics_tagged() -> bool | None:
+    """Tell whether the tags of a metric reach whoever gets it: `[metrics]` of Airflow. None: there are no metrics."""
+
+    def is_on(name: str) -> bool:
+        with contextlib.suppress(Exception):  # a value that is no bool; Airflow complains of it itself
+            return bool(conf.getboolean("metrics", name, fallback=False))
+        return False
+
+    if is_on("statsd_datadog_enabled"):
+        return True
+    if is_on("statsd_on"):
+        return is_on("statsd_influxdb_enabled")
+    return True if is_on("otel_on") else None
+
+
+def metrics() -> Any | None:
+    """Return what metrics of this process go to: something with ``incr(name, count, tags=)`` and ``timing(name, ms, tags=)``.
+
+    :returns: None where there are none, because they are off or, as in ``dag.test()``, nobody has set them up.
+    """
+    if metrics_tagged() is None:
+        return None
+    # Airflow 3.3 has one for tasks and one for its own processes, a triggerer among them. One that is set up has been imported.
+    found = [module for name in _STATS if (module := sys.modules.get(name)) is not None]
+    for module in found:
+        if getattr(module, "_factory", module) is not None:
+            return module.Stats
+    if found:
+        return None
+    from airflow.stats import Stats  # Airflow < 3.3: sets itself up
+
+    return Stats
 
 
 #: A trigger's on_kill has 30 s for everything; the first question to a triggerer's Execution API takes 2 to 6 s (measured on 3.3.2).

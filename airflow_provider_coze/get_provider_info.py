@@ -83,6 +83,16 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "s3://aws_default@my-bucket/airflow/coze-state",
                         "default": "",
                     },
+                    "capture_content": {
+                        "description": (
+                            "Write questions, answers, and the arguments and results of tools into OpenTelemetry spans. They "
+                            "may hold personal data, and whoever reads the traces reads them."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": "True",
+                        "default": "False",
+                    },
                 },
             }
         },

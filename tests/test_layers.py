@@ -23,14 +23,16 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "settings": ({"errors", "settings"}, {"airflow", "requests", "aiohttp", "os", "pathlib", "logging"}),
     "transports": ({"errors", "settings", "protocol.messages", "transports"}, {"airflow"}),
     "hooks": (
-        {"errors", "settings", "protocol", "transports", "compat", "hooks", "get_provider_info"},
+        {"errors", "settings", "protocol", "transports", "observing", "compat", "hooks", "get_provider_info"},
         {"requests", "aiohttp"},
     ),
     "triggers": ({"errors", "protocol", "hooks", "compat", "triggers"}, {"requests", "aiohttp", "time"}),
     "state": ({"errors", "protocol", "state"}, {"requests", "aiohttp", "airflow", "time", "logging"}),
     "state.stores": ({"errors", "compat", "state"}, {"requests", "aiohttp", "airflow", "time", "logging"}),
+    "state.usage": ({"compat"}, {"requests", "aiohttp", "airflow", "time", "logging"}),
+    "observing": ({"errors", "protocol", "compat"}, {"requests", "aiohttp", "airflow", "opentelemetry"}),
     "operators": (
-        {"errors", "protocol", "hooks", "triggers", "compat", "state", "operators"},
+        {"errors", "protocol", "hooks", "triggers", "observing", "compat", "state", "operators"},
         {"requests", "aiohttp", "airflow", "time"},
     ),
     "sensors": (
