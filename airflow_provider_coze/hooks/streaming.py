@@ -10,7 +10,16 @@ from typing import Self, cast
 
 from airflow_provider_coze.errors import CozeError, CozeProtocolError, CozeTransportError
 from airflow_provider_coze.protocol.envelope import logid_in, open_envelope
-from airflow_provider_coze.protocol.messages import AsyncChunks, Chunks, Flow, Response, Send, Sleep, StreamCall
+from airflow_provider_coze.protocol.messages import (
+    AsyncChunks,
+    Chunks,
+    CozeStreamTimeoutError,
+    Flow,
+    Response,
+    Send,
+    Sleep,
+    StreamCall,
+)
 from airflow_provider_coze.protocol.retry import RetryPolicy
 from airflow_provider_coze.protocol.sse import Decoder, Event
 from airflow_provider_coze.protocol.streams import Fold, is_whole
@@ -45,6 +54,8 @@ def opened(what: StreamCall, retry: RetryPolicy) -> Flow[Response]:
                 open_envelope(response, what)
                 raise _no_stream(what, response)
             return response
+        except CozeStreamTimeoutError:
+            raise
         except CozeError as error:
             wait = retry.next_wait(error, attempt, what.replay, waited)
             if wait is None:

@@ -62,7 +62,7 @@ class RunFold:
         self._status = "Running"
         self._nodes: list[_Node] = []
         self._latest: dict[tuple[str, str], _Node] = {}
-        self._last_id: int | None = None
+        self._last_id = -1  # they count from 0
 
     @property
     def is_whole(self) -> bool:
@@ -73,7 +73,7 @@ class RunFold:
     def question(self) -> str:
         """What the node that interrupts the run said before it; the interrupt's own data can be empty then."""
         title = (self.interrupt or {}).get("node_title")
-        said = [node.text for node in self._nodes if node.title == title]
+        said = [node.text for node in self._nodes if title and node.title == title]
         return said[-1] if said else ""
 
     def ids(self) -> dict[str, str | None]:
@@ -158,13 +158,13 @@ class RunFold:
         if event.id is None or not event.id.isdecimal() or len(event.id) > 18:
             return
         number = int(event.id)
-        if self._last_id is not None and number > self._last_id + 1 and event.event != "PING":
-            self.lost += number - self._last_id - 1
+        if event.event == "PING" and number != self._last_id + 1:
+            return
+        self.lost += max(0, number - self._last_id - 1)
         self._last_id = number
 
     def _say(self, data: Mapping[str, Any]) -> list[str]:
         self._place(data)
-        self.usage = Usage.from_body(data.get("usage")) or self.usage
         if self.usage is None and (tokens := integer(data.get("token"))):
             self.usage = Usage(token_count=tokens)
         number = integer(data["node_seq_id"]) if data.get("node_seq_id") not in (None, "") else None
@@ -203,7 +203,8 @@ class RunFold:
             self._end("Fail")
 
     def _place(self, data: Mapping[str, Any]) -> None:
-        """Keep where the run can be seen, if the event says so."""
+        """Keep where the run can be seen, and what it has used, if the event says so."""
+        self.usage = Usage.from_body(data.get("usage")) or self.usage
         self.debug_url = text_or_none(data.get("debug_url")) or self.debug_url
         self.execute_id = str(data.get("execute_id") or "") or execute_id_in(self.debug_url) or self.execute_id
 

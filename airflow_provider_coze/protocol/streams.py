@@ -117,6 +117,8 @@ class ChatFold:
                 return self._complete(self._read(event))
             case "error":
                 self._fail(reported_error(event))
+            case "conversation.audio.delta":
+                pass  # pieces of speech; the whole text is completed as a message
             case "done" | "conversation.stream.done":
                 self.done = True
                 self._close(event)
@@ -221,7 +223,6 @@ class ChatFold:
             chat,
             bot_id=chat.bot_id or (known.bot_id if known else ""),
             created_at=chat.created_at or (known.created_at if known else 0),
-            usage=chat.usage or (known.usage if known else None),
             meta_data=chat.meta_data or (known.meta_data if known else {}),
             last_error=chat.last_error or (self.error if chat_phase(status) is Phase.FAILED else None),
             logid=self.logid or (known.logid if known else None),
