@@ -11,16 +11,15 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from airflow_provider_coze.compat import metrics, metrics_tagged
-from airflow_provider_coze.errors import CozeError
-from airflow_provider_coze.protocol.messages import Flow, Request
+from airflow_provider_coze.protocol.messages import Flow
 from airflow_provider_coze.protocol.models import Usage
-from airflow_provider_coze.protocol.observed import operation_of, outcome_of, watched
+from airflow_provider_coze.protocol.observed import watched
 
-__all__ = ["count_tokens", "observed", "observed_stream"]
+__all__ = ["count_tokens", "observed"]
 
 T = TypeVar("T")
 
@@ -38,25 +37,6 @@ def observed(flow: Flow[T], dressed: Callable[[Flow[T]], Flow[T]]) -> Flow[T]:
     if metrics_tagged() is None:
         return dressed(flow)
     return watched(flow, dressed, _METER, time.perf_counter)
-
-
-@contextlib.contextmanager
-def observed_stream(request: Request) -> Iterator[None]:
-    """Count a request whose answer is a stream, which no flow makes; its time is that of the whole stream."""
-    if metrics_tagged() is None:
-        yield
-        return
-    operation, since, outcome = operation_of(request), time.perf_counter(), "ok"
-    try:
-        yield
-    except CozeError as error:
-        outcome = outcome_of(error)
-        raise
-    except BaseException:
-        outcome = "failed"
-        raise
-    finally:
-        _METER.called(operation, outcome, time.perf_counter() - since)
 
 
 def count_tokens(usage: Usage, *, what: str, dag_id: str, task_id: str) -> None:

@@ -67,8 +67,10 @@ _BY_SHAPE = tuple(
         ("GET", "/v1/bots/*", "retrieve_bot"),
     )
 )
+#: What shares its path with another operation when its answer is a stream: the time until that begins is another one.
+_STREAMED = {"create_chat": "stream_chat", "submit_tool_outputs": "stream_tool_outputs"}
 #: All names that an operation can have: they become names of metrics, so there is an end to them.
-OPERATIONS = frozenset({*_BY_PATH.values(), *(name for *_, name in _BY_SHAPE), OTHER})
+OPERATIONS = frozenset({*_BY_PATH.values(), *(name for *_, name in _BY_SHAPE), *_STREAMED.values(), OTHER})
 
 #: How a request can end, by the error it becomes; the class that an error is of, or the nearest above it.
 _OUTCOMES: dict[type[e.CozeError], str] = {
@@ -102,7 +104,7 @@ class Meter(Protocol):
     """Who is told. Must not raise and must not block: it is called in the midst of a flow, on an event loop too."""
 
     def called(self, operation: str, outcome: str, seconds: float) -> None:
-        """Take note of a request that was answered, or was given up, after so long."""
+        """Take note of a request that was answered, or was given up, after so long; an answer that is a stream has just begun."""
 
     def retried(self, operation: str) -> None:
         """Take note of a request that is about to be sent again."""
@@ -115,7 +117,7 @@ def operation_of(request: Request) -> str:
     """Return the name of what a request asks for; the methods of ``CozeHook`` have the same names. No id is ever in it."""
     known = _BY_PATH.get((request.method, request.path))
     if known is not None:
-        return known
+        return _STREAMED.get(known, known) if request.stream else known
     for method, shape, name in _BY_SHAPE:
         if method == request.method and shape.fullmatch(request.path):
             return name
@@ -125,7 +127,7 @@ def operation_of(request: Request) -> str:
 def outcome_of(answer: Response | BaseException) -> str:
     """Return how a request ended, in one word of :data:`OUTCOMES`."""
     if isinstance(answer, Response):
-        if answer.status < 300 and len(answer.body) > _LONGEST_REFUSAL:
+        if answer.stream is not None or (answer.status < 300 and len(answer.body) > _LONGEST_REFUSAL):
             return _OK
         try:
             open_envelope(answer, _ANY)
