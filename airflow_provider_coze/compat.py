@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import functools
 import sys
+import uuid
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,11 @@ try:
 except ImportError:  # Airflow < 3.3
     RetryDecision = RetryPolicy = None  # type: ignore[assignment, misc]
 
+try:
+    from airflow.sdk.exceptions import TaskAwaitingInput
+except ImportError:  # Airflow < 3.3: whoever waits for a person waits in the triggerer
+    TaskAwaitingInput = None  # type: ignore[assignment, misc]
+
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection, Context
 
@@ -52,10 +58,14 @@ __all__ = [
     "PokeReturnValue",
     "RetryDecision",
     "RetryPolicy",
+    "TaskAwaitingInput",
     "TriggerEvent",
+    "aform_answer",
     "ais_wanted",
+    "ask_people",
     "conf",
     "get_async_connection",
+    "has_forms",
     "is_wanted",
     "mask_secret",
     "metrics",
@@ -151,6 +161,63 @@ def metrics() -> Any | None:
     from airflow.stats import Stats  # Airflow < 3.3: sets itself up
 
     return Stats
+
+
+def has_forms() -> bool:
+    """Tell whether this Airflow can ask people (human in the loop): 3.1 and later."""
+    try:
+        import airflow.sdk.execution_time.hitl  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def ask_people(
+    ti: Any, *, subject: str, body: str, options: list[str], params: dict[str, Any], users: list[dict[str, str]]
+) -> bool:
+    """Put a question into the form of a task instance, and take the answer out that is in it.
+
+    A task instance has one form in all its tries. Up to 3.3 Airflow leaves in it what was asked first, and removes only the answer
+    (measured on 3.1.8 and 3.3.2), which ``upsert_hitl_detail`` of its SDK does not tell: hence its message.
+
+    :returns: whether the form shows this question.
+    """
+    from airflow.sdk.api.datamodels._generated import HITLUser
+    from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+    message = CreateHITLDetailPayload(
+        ti_id=ti.id,
+        options=options,
+        subject=subject,
+        body=body,
+        params=params,
+        multiple=False,
+        assigned_users=[HITLUser(id=user["id"], name=user["name"]) for user in users],
+    )
+    shown: Any = SUPERVISOR_COMMS.send(message)
+    return getattr(shown, "subject", None) == subject and getattr(shown, "body", None) == body
+
+
+async def aform_answer(ti_id: str) -> dict[str, Any] | None:
+    """Read the answer in the form of a task instance, on a triggerer's event loop: Airflow lets no worker read it.
+
+    :returns: as the event that an answer resumes a task with; None: nobody has answered.
+    :raises LookupError: the task instance has no form.
+    """
+    from airflow.sdk.exceptions import AirflowRuntimeError
+    from airflow.sdk.execution_time.comms import GetHITLDetailResponse
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+    try:
+        found: Any = await SUPERVISOR_COMMS.asend(GetHITLDetailResponse(ti_id=uuid.UUID(ti_id)))
+    except AirflowRuntimeError as error:
+        if (error.error.detail or {}).get("status_code") == 404:
+            raise LookupError(ti_id) from error
+        raise
+    if not (found.response_received and found.chosen_options):
+        return None
+    return {"chosen_options": list(found.chosen_options), "params_input": dict(found.params_input or {})}
 
 
 #: A trigger's on_kill has 30 s for everything; the first question to a triggerer's Execution API takes 2 to 6 s (measured on 3.3.2).
