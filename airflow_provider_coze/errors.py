@@ -28,6 +28,7 @@ CozeError
     CozeRunCanceledError      somebody cancelled the run (Coze Studio)
     CozeRunInterruptedError   the workflow asks a question; .interrupt
     CozeRunTimeoutError       we stopped waiting; the run goes on, and is charged for
+    CozeOutputTypeError       the answer is not of the type asked for
     CozeTokenBudgetError      the token_budget is used up; the next billed call was not made
   CozeOutcomeUnknownError     nobody can tell whether something was bought, or what became of it; a person has to look
   CozeStateError              what earlier tries bought cannot be read or noted down
@@ -245,6 +246,10 @@ class CozeRunInterruptedError(CozeOutcomeError):
 
 class CozeRunTimeoutError(CozeOutcomeError):
     """The workflow run was still going when our time was up; it goes on, because Coze has no way to cancel a run."""
+
+
+class CozeOutputTypeError(CozeOutcomeError):
+    """The answer is there, and paid for, but is not of the ``output_type``. The message names the place and the rule, never the value."""
 
 
 class CozeTokenBudgetError(CozeOutcomeError):

@@ -56,6 +56,7 @@ BY_ERROR: Mapping[type[e.CozeError], Fate] = MappingProxyType(
         e.CozeRunCanceledError: _CANCELED,
         e.CozeRunInterruptedError: _UNANSWERED,
         e.CozeRunTimeoutError: _OUT_OF_TIME,
+        e.CozeOutputTypeError: Fate(Later.NEVER, "The next try would read the same answer, against the same type."),
         e.CozeTokenBudgetError: Fate(Later.NEVER, "Its token_budget is used up, and another try could only use more."),
         e.CozeOutcomeUnknownError: Fate(Later.RETRY, "Another look may find the chat's answer."),
         e.CozeStateError: Fate(Later.RETRY, "What keeps the record may be back."),

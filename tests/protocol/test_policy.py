@@ -65,6 +65,7 @@ FAILED_FOR_GOOD = {
     e.CozeQuotaError,
     e.CozeChatRequiresActionError,
     e.CozeRunInterruptedError,
+    e.CozeOutputTypeError,
     e.CozeTokenBudgetError,
 }
 
