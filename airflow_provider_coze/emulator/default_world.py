@@ -27,7 +27,9 @@ from airflow_provider_coze.emulator.world import World
 __all__ = ["Table", "default_world"]
 
 ANALYST, ECHO_BOT, DRAFT_BOT, BROKE_BOT, TOOL_BOT, SLEEPER_BOT = (f"751100000000000000{n}" for n in range(1, 7))
-SUMMARY, ECHO, DRAFT, BROKEN, ASKING, PLAIN, SLEEPER, CHATFLOW = (f"751150000000000000{n}" for n in range(1, 9))
+SUMMARY, ECHO, DRAFT, BROKEN, ASKING, PLAIN, SLEEPER, CHATFLOW, FILE_ROW = (
+    f"751150000000000000{n}" for n in range(1, 10)
+)
 
 _SLEEP = re.compile(r"\s*sleep\s+(\d+(?:\.\d+)?)\s*:\s*(.*)", re.DOTALL)
 
@@ -118,6 +120,14 @@ def default_world() -> World:
                 mode="chatflow",
                 output=Template("You said: {message}"),
             ),
+            Workflow(
+                id=FILE_ROW,
+                name="file to row",
+                description="Reads an uploaded CSV file and describes it in one flat row.",
+                parameters={"file": Parameter("file", required=True, description="CSV with a header line")},
+                output=_row_of_file,
+                duration=Seconds(7),
+            ),
         ],
     )
 
@@ -196,6 +206,20 @@ def _summary(inputs: Inputs) -> dict[str, Any]:
         "total": _plain(_shown(table.total)),
         "largest": table.as_object(top[0]),
         "top": [table.as_object(row) for row in top],
+    }
+
+
+def _row_of_file(inputs: Inputs) -> dict[str, Any]:
+    file = inputs.file("file")
+    table = Table(file.content.decode("utf-8-sig"))
+    largest = table.largest(1)[0]
+    return {
+        "file_name": file.file_name,
+        "rows": len(table.rows),
+        "column": table.header[table.value_column],
+        "total": _plain(_shown(table.total)),
+        "largest": largest[0],
+        "largest_value": _plain(_shown(table.value(largest))),
     }
 
 

@@ -5,8 +5,12 @@ No HTTP, no clock; and nothing that says how they answer, which is in ``definiti
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_coze.emulator.store import StoredFile
 
 __all__ = ["Inputs", "Turn"]
 
@@ -68,18 +72,36 @@ class Inputs(dict[str, Any]):
         message: str = "",
         user_id: str = "",
         bot_id: str = "",
+        uploads: Callable[[str], StoredFile | None] | None = None,
     ) -> None:
         super().__init__(parameters or {})
         self.answers = list(answers) if answer is None else [*answers, answer]
         self.message = message
         self.user_id = user_id
         self.bot_id = bot_id
+        self._uploads = uploads
 
     def answered(self, answer: str) -> Inputs:
         """Return a copy with one answer more."""
         return Inputs(
-            self, answers=[*self.answers, answer], message=self.message, user_id=self.user_id, bot_id=self.bot_id
+            self,
+            answers=[*self.answers, answer],
+            message=self.message,
+            user_id=self.user_id,
+            bot_id=self.bot_id,
+            uploads=self._uploads,
         )
+
+    def file(self, name: str) -> StoredFile:
+        """Return the uploaded file that a parameter refers to; its ``content`` is what was uploaded.
+
+        :raises ValueError: The parameter is an address, which the emulator does not fetch, or refers to no file of the account.
+        """
+        told = json.loads(self[name])
+        file = self._uploads(str(told["file_id"])) if self._uploads is not None else None
+        if file is None:
+            raise ValueError(f"{name} refers to no uploaded file")
+        return file
 
     @property
     def answer(self) -> str | None:

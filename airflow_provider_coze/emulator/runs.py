@@ -193,7 +193,7 @@ def start_run(
 ) -> Run:
     """Start a run, which from now on is billed."""
     now = store.now()
-    inputs = Inputs(parameters, user_id=user_id, bot_id=bot_id)
+    inputs = Inputs(parameters, user_id=user_id, bot_id=bot_id, uploads=lambda file_id: store.uploaded(file_id, owner))
     execute_id = store.new_id()
     entry = LedgerEntry(
         kind="workflow",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -60,13 +61,14 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """An uploaded file; its content is not kept, because Coze has no way to get it back."""
+    """An uploaded file. Its content is for workflows: Coze has no way to get it back."""
 
     id: str
     owner: str
     file_name: str
     bytes: int
     created_at: int
+    content: builtins.bytes = field(default=b"", repr=False)
 
 
 @dataclass(slots=True)
@@ -110,6 +112,11 @@ class Store:
         # The step is a prime, so ids differ in their last digits too: a float cannot hold them, and a test would notice.
         self._last_id = max(self._last_id + 1_048_583, (int(self.now()) << 32) + 65_537)
         return str(self._last_id)
+
+    def uploaded(self, file_id: str, owner: str) -> StoredFile | None:
+        """Return a file of an account; None: it has no such file."""
+        file = self.files.get(file_id)
+        return file if file is not None and file.owner == owner else None
 
     def add_chat(self, chat: Chat) -> None:
         """Keep *chat*."""

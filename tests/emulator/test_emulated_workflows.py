@@ -18,6 +18,7 @@ from airflow_provider_coze.emulator.definitions import (
     Template,
     Tokens,
 )
+from airflow_provider_coze.protocol.messages import FilePart
 from tests.emulator.conftest import NOON, Coze
 
 SUMMARY, ECHO, DRAFT, BROKEN, ASKING, PLAIN, SLEEPER, CHATFLOW = (f"751150000000000000{n}" for n in range(1, 9))
@@ -265,12 +266,33 @@ def test_a_workflow_can_refuse_to_run_asynchronously(coze: Coze) -> None:
     assert coze.run(workflow.id, is_async=True)["code"] == 4000
 
 
+FILE_ROW = "7511500000000000009"
+
+
+def test_a_workflow_reads_what_was_uploaded(coze: Coze) -> None:
+    part = FilePart("file", "sales.csv", b"city,sales\nA,10\nB,20.5\n")
+    file_id = coze.data("POST", "/v1/files/upload", files=(part,))["id"]
+    answer = coze.run(FILE_ROW, {"file": json.dumps({"file_id": file_id})})
+    assert json.loads(answer["data"]) == {
+        "file_name": "sales.csv",
+        "rows": 2,
+        "column": "sales",
+        "total": 30.5,
+        "largest": "B",
+        "largest_value": 20.5,
+    }
+
+
+def test_the_emulator_fetches_no_address(coze: Coze) -> None:
+    assert coze.run(FILE_ROW, {"file": "https://example.com/sales.csv"})["code"] == 5000
+
+
 def test_the_catalogue_shows_what_the_world_has(coze: Coze) -> None:
     space = {"workspace_id": coze.data("GET", "/v1/workspaces")["workspaces"][0]["id"]}
     listed = coze.data("GET", "/v1/workflows", query={**space, "page_size": "3"})
     assert ([item["workflow_id"] for item in listed["items"]], listed["has_more"]) == ([SUMMARY, ECHO, BROKEN], True)
     everything = coze.data("GET", "/v1/workflows", query={**space, "page_size": "100", "publish_status": "all"})
-    assert len(everything["items"]) == 8
+    assert len(everything["items"]) == 9
     chatflows = coze.data("GET", "/v1/workflows", query={**space, "workflow_mode": "chatflow"})
     assert [item["workflow_id"] for item in chatflows["items"]] == [CHATFLOW]
     info = coze.data("GET", f"/v1/workflows/{SUMMARY}", query={"include_input_output": "true"})
