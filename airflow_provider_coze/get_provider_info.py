@@ -55,6 +55,8 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": _connection_fields(),
             }
         ],
+        # Airflow 3.2 and later; before, `python -m airflow_provider_coze.cli` does the same.
+        "cli": ["airflow_provider_coze.cli.definition.get_coze_cli_commands"],
         "config": {
             "coze": {
                 "description": "Options of airflow-provider-coze that hold for every connection.",

@@ -40,6 +40,8 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         {"requests", "aiohttp", "airflow", "time"},
     ),
     "retry_policy": ({"errors", "protocol.policy", "compat"}, {"requests", "aiohttp", "airflow", "logging"}),
+    "cli": ({"errors", "protocol", "hooks", "cli"}, {"requests", "aiohttp", "time", "logging"}),
+    "cli.definition": (set(), {"requests", "aiohttp", "time", "logging"}),
     "compat": (set(), {"requests", "aiohttp"}),
     "emulator": ({"protocol.messages", "emulator"}, {"airflow", "requests"}),
 }

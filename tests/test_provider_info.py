@@ -119,7 +119,7 @@ def named_paths() -> list[str]:
         for item in INFO[key]
         for path in item["python-modules"]
     ]
-    return [*modules, CONNECTION["hook-class-name"], *INFO.get("extra-links", [])] + [
+    return [*modules, CONNECTION["hook-class-name"], *INFO["cli"], *INFO.get("extra-links", [])] + [
         item["class-name"] for item in INFO.get("task-decorators", [])
     ]
 

@@ -1,0 +1,1 @@
+"""``airflow coze …``: look at Coze, and begin a DAG, without spending anything."""
