@@ -140,15 +140,14 @@ class _Stream:
         self._request, self._origin, self._answer, self._read_seconds = request, origin, answer, read_seconds
 
     async def read(self) -> bytes:
-        left = None if self._request.left is None else self._request.left()
-        if left is not None and left <= 0:
-            raise wire.late(self._request, self._origin)
-        deadline = asyncio.timeout(left)
+        patience, hurried = wire.patience(self._request, self._origin, self._read_seconds, never_sent=False)
+        # aiohttp's own limit of a read is gone once it has closed a connection over bytes that are no HTTP.
+        limit = asyncio.timeout(patience)
         try:
-            async with deadline:
+            async with limit:
                 return await self._answer.content.readany()
         except (aiohttp.ClientError, OSError) as error:
-            if deadline.expired():
+            if limit.expired() and hurried:
                 raise wire.late(self._request, self._origin) from error
             # What came right before the connection broke is here, and may name a paid chat; aiohttp has no public way to get it.
             arrived = getattr(self._answer.content, "_buffer", [])

@@ -124,8 +124,7 @@ class _Stream:
         bounded.relax(read_seconds, request.left)
 
     def read(self) -> bytes:
-        if self._request.left is not None and self._request.left() <= 0:
-            raise wire.late(self._request, self._origin)
+        wire.patience(self._request, self._origin, self._read_seconds, never_sent=False)
         try:
             data: bytes = self._answer.raw.read1(_CHUNK_BYTES, decode_content=True)
         except HTTPError as error:

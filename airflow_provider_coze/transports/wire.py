@@ -140,16 +140,17 @@ def is_stream(request: Request, status: int, content_type: str) -> bool:
     return request.stream and status == 200 and kind == "text/event-stream"
 
 
-def patience(request: Request, origin: str, read_seconds: float) -> tuple[float, bool]:
+def patience(request: Request, origin: str, read_seconds: float, *, never_sent: bool = True) -> tuple[float, bool]:
     """Return how long one read of an answer may take, and whether it is the caller's deadline that says so.
 
+    :param never_sent: whether the request is still to be sent.
     :raises CozeStreamTimeoutError: that has passed already.
     """
     if request.left is None:
         return read_seconds, False
     left = request.left()
     if left <= 0:
-        raise late(request, origin, never_sent=True)
+        raise late(request, origin, never_sent=never_sent)
     return min(read_seconds, left), left < read_seconds
 
 
