@@ -187,26 +187,34 @@ def _refused(problems: Sequence[str]) -> CozeInputError:
     )
 
 
-def _files_in(value: Any, where: str, depth: int = 0) -> Iterator[tuple[str, CozeFile]]:
-    """Yield every file in *value*, and where it stands."""
+def _files_in(value: Any, where: str, around: tuple[int, ...] = ()) -> Iterator[tuple[str, CozeFile]]:
+    """Yield every file in *value*, and where it stands.
+
+    :param around: the identities of what *value* stands in.
+    """
     if isinstance(value, CozeFile):
         yield where, settled(value)
-    elif depth < _MAX_DEPTH:
+    elif id(value) not in around and len(around) < _MAX_DEPTH:
         inner = value.items() if isinstance(value, Mapping) else enumerate(value) if _is_list(value) else ()
         for key, item in inner:
-            yield from _files_in(item, f"{where}[{key!r}]", depth + 1)
+            yield from _files_in(item, f"{where}[{key!r}]", (*around, id(value)))
 
 
-def _replaced(value: Any, place: Place) -> Any:
+def _replaced(value: Any, place: Place, around: tuple[int, ...] = ()) -> Any:
     """Return *value* with every file as a parameter; itself if it holds none."""
-    if next(_files_in(value, ""), None) is None:
-        return value
     if isinstance(value, CozeFile):
         file = settled(value)
         return file.source if file.file_id is None and file.passes_through else parameter_of(place(file))
+    if id(value) in around or len(around) >= _MAX_DEPTH:
+        return value
+    around = (*around, id(value))
     if isinstance(value, Mapping):
-        return {key: _replaced(item, place) for key, item in value.items()}
-    return [_replaced(item, place) for item in value]
+        named = {key: _replaced(item, place, around) for key, item in value.items()}
+        return named if any(named[key] is not item for key, item in value.items()) else value
+    if _is_list(value):
+        listed = [_replaced(item, place, around) for item in value]
+        return listed if any(new is not old for new, old in zip(listed, value, strict=True)) else value
+    return value
 
 
 def _messages(messages: Any, place: Place) -> Any:
