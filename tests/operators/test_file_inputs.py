@@ -107,7 +107,7 @@ def dag(request: pytest.FixtureRequest) -> Iterator[DAG]:
 def rendered(task: Any, **context: Any) -> Any:
     context.setdefault("ti", TaskInstance(None))
     context.setdefault("task_instance", context["ti"])
-    context.update(task=task, dag=task.dag, run_id="r")
+    context.update(task=task, dag=task.dag, run_id="r", expanded_ti_count=None)
     task.render_template_fields(context)
     return task.parameters
 
