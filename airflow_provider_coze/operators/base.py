@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_coze.compat import BaseOperator, conf, is_wanted, renders_natively
 from airflow_provider_coze.errors import CozeError, CozeInputError
 from airflow_provider_coze.hooks.coze import CozeHook
+from airflow_provider_coze.operators.outputs import path_problems, stored_output
 from airflow_provider_coze.operators.purchase import Purchase
-from airflow_provider_coze.protocol.messages import Replay
-from airflow_provider_coze.protocol.models import Usage
+from airflow_provider_coze.operators.usage import UsageLedger, budget_problems
+from airflow_provider_coze.protocol.messages import JsonValue, Replay
 from airflow_provider_coze.protocol.retry import RetryPolicy
+from airflow_provider_coze.protocol.typed_output import OutputType
 from airflow_provider_coze.state.reattach import REUSES
 from airflow_provider_coze.state.stores import Store
 
@@ -91,6 +93,12 @@ class CozeOperator(BaseOperator):
         hand of a task that succeeded asks anew; ``always``: that one too; ``never``: none.
     :param on_unknown: what to do when nobody can tell what became of a request that may have been billed. ``fail``:
         :class:`~airflow_provider_coze.errors.CozeOutcomeUnknownError`; ``resend``: send it again, and maybe pay twice.
+    :param output_type: what the answer has to be: a pydantic model, dataclass, TypedDict, Literal, dict, list of them, str… The task
+        then returns it as plain JSON types. None: as it comes.
+    :param output_path: the folder, or the file, where the answer is written, as any URL of object storage; the task then returns its
+        URI. None: the answer itself goes into Airflow's XCom.
+    :param token_budget: tokens that the task may use up, over its tries as far as they are known, before it sends anything more that is
+        billed. None: no limit.
     """
 
     #: ``chat`` or ``run``: what a record is of.
@@ -108,6 +116,9 @@ class CozeOperator(BaseOperator):
         durable: bool = True,
         reuse: str = "unfinished",
         on_unknown: str = "fail",
+        output_type: Any = None,
+        output_path: str | None = None,
+        token_budget: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -120,9 +131,13 @@ class CozeOperator(BaseOperator):
         self.durable = durable
         self.reuse = reuse
         self.on_unknown = on_unknown
+        self.output_type = output_type
+        self.output_path = output_path
+        self.token_budget = token_budget
         self._deadline_at: float | None = None
         self._purchase: Purchase | None = None
         self._ti: Any = None
+        self._ledger_kept: UsageLedger | None = None
 
     @cached_property
     def hook(self) -> CozeHook:
@@ -145,6 +160,11 @@ class CozeOperator(BaseOperator):
             )
             if value not in allowed
         ]
+        problems += budget_problems(self.token_budget)
+        if self.output_type is not None:
+            problems += OutputType(self.output_type).problems()
+        if self.output_path is not None:
+            problems += path_problems(self.output_path)
         return problems
 
     def _refuse(self, problems: Sequence[str]) -> None:
@@ -156,6 +176,24 @@ class CozeOperator(BaseOperator):
             f"Task {self.task_id!r} cannot be sent to Coze: {listed}. Nothing was sent, so nothing is billed; a retry without a "
             "change fails the same way."
         )
+
+    def _begin(self, context: Context, *, resumed: bool) -> None:
+        """Note whose try this is. Everything a try does begins with this."""
+        self._context, self._ti = context, context["ti"]
+        self._ledger_kept = UsageLedger(
+            context,
+            log=self.log,
+            kind=self.what,
+            budget=self.token_budget,
+            keeps=self.durable,
+            resumed=resumed,
+        )
+
+    @property
+    def _ledger(self) -> UsageLedger:
+        """The tokens that this task has used."""
+        assert self._ledger_kept is not None  # noqa: S101 - _begin has made it
+        return self._ledger_kept
 
     def _set_deadline(self, context: Context) -> None:
         """Note whose try this is, and when its wait is over: after timeout, or when Airflow's execution_timeout is about to end it.
@@ -204,8 +242,11 @@ class CozeOperator(BaseOperator):
         }
         return {key: value for key, value in pulled.items() if isinstance(value, str)}
 
-    def _purchase_of(self, context: Context) -> Purchase | None:
-        """Return the record of this task instance; None: the task keeps none."""
+    def _purchase_of(self, context: Context, part: str = "") -> Purchase | None:
+        """Return the record of this task instance; None: the task keeps none.
+
+        :param part: which of several.
+        """
         if not self.durable:
             return None
         return Purchase(
@@ -215,6 +256,7 @@ class CozeOperator(BaseOperator):
             reuse=self.reuse,
             what=self.what,
             fallback=lambda key: self._store_in_coze(context, key),
+            part=part,
         )
 
     def _store_in_coze(self, context: Context, key: str) -> Store | None:
@@ -225,9 +267,16 @@ class CozeOperator(BaseOperator):
         """Tell whether a try that is being killed will be followed by one that goes on with its work."""
         return self.durable and self._ti is not None and wanted_in_time(self._ti) is not False
 
-    def _usage(self, context: Context, usage: Usage | None) -> dict[str, int] | None:
-        """Return what the work used, with the try it was used in: tries are billed one by one."""
-        return None if usage is None else {**usage.to_dict(), "try_number": context["ti"].try_number}
+    def _typed(self, text: str) -> JsonValue:
+        """Return an answer as the *output_type*, if there is one.
+
+        :raises Mismatch: it is not of that type.
+        """
+        return text if self.output_type is None else OutputType(self.output_type).read(text)
+
+    def _stored(self, value: JsonValue) -> JsonValue:
+        """Return what goes into XCom: the answer, or, with *output_path*, where it was written."""
+        return value if self.output_path is None else stored_output(value, self.output_path, self.log)
 
 
 def _time_to_say_so(limit: float) -> float:

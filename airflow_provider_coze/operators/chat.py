@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_coze.errors import CozeError, CozeTriggerEventError
-from airflow_provider_coze.operators.base import CozeOperator, restore_texts
-from airflow_provider_coze.operators.chat_end import end_killed, end_late
-from airflow_provider_coze.operators.chat_start import ChatStart, StartedChat
-from airflow_provider_coze.operators.conversation_store import ConversationStore
+from airflow_provider_coze.errors import CozeTriggerEventError
+from airflow_provider_coze.operators.asking import AskingOperator
+from airflow_provider_coze.operators.base import restore_texts
+from airflow_provider_coze.operators.chat_end import end_killed
 from airflow_provider_coze.operators.fate import decided
-from airflow_provider_coze.operators.purchase import began
+from airflow_provider_coze.operators.file_inputs import FileInputs, stand_ins_in_messages
 from airflow_provider_coze.protocol import flows
+from airflow_provider_coze.protocol.busy import ON_BUSY
 from airflow_provider_coze.protocol.inputs import chat_problems
 from airflow_provider_coze.protocol.messages import JsonValue
-from airflow_provider_coze.protocol.models import Chat
-from airflow_provider_coze.protocol.pacing import CHAT_POLLS
 from airflow_provider_coze.protocol.statuses import WAITING, Phase, chat_phase
-from airflow_provider_coze.state.record import Submitted
-from airflow_provider_coze.state.stores import Store
-from airflow_provider_coze.triggers.chat import CozeChatTrigger
 from airflow_provider_coze.triggers.events import ChatEvent
-from airflow_provider_coze.triggers.progress import log_chat
 
 if TYPE_CHECKING:
     from airflow_provider_coze.compat import Context
@@ -33,12 +27,17 @@ __all__ = ["CozeChatOperator"]
 _TIMEOUT_SECONDS = 300.0
 #: Pairs of meta_data that a durable chat needs of Coze's 16: its marker and, in a user's own conversation, its note.
 _OWN_META_DATA = 2
+#: A bot that asks more often goes in circles more often than it gets anywhere.
+_MAX_TOOL_ROUNDS = 5
+#: What one repair does not bring, a second one seldom does; each is billed.
+_MAX_REPAIRS = 1
 _TEXTS = (
     "bot_id",
     "message",
     "additional_messages",
     "user_id",
     "conversation_id",
+    "conversation",
     "custom_variables",
     "meta_data",
     "extra_params",
@@ -46,7 +45,7 @@ _TEXTS = (
 )
 
 
-class CozeChatOperator(CozeOperator):
+class CozeChatOperator(AskingOperator):
     """Send a message to a Coze bot and return its answer.
 
     Returns the text of all its answers, oldest first. XComs beside it: ``chat_id``, ``conversation_id``, ``usage`` (tokens and
@@ -60,7 +59,10 @@ class CozeChatOperator(CozeOperator):
     :param additional_messages: the messages of this turn, ``{"role", "content", "content_type", "meta_data"}`` each; the last one
         is the question. role and content_type default to ``user`` and ``text``.
     :param user_id: who asks; separates the bot's memory. None: ``airflow:<dag_id>.<task_id>``.
-    :param conversation_id: go on with this conversation, which must have no chat in progress.
+    :param conversation_id: go on with this conversation.
+    :param conversation: without *conversation_id*: ``new``, ``dag_run`` (shared by the chats of the DAG run with this bot), ``task`` (by
+        all runs of this task), or the id of one.
+    :param on_busy: when the conversation has a chat in progress: ``wait`` for it, ask in a ``new`` one, ``cancel`` it, or ``fail``.
     :param custom_variables: values of the variables in the bot's prompt, strings to strings.
     :param meta_data: kept with the chat, strings to strings, at most 16.
     :param parameters: inputs of a bot in chatflow mode.
@@ -69,6 +71,12 @@ class CozeChatOperator(CozeOperator):
     :param bot_version: a published version of the bot instead of the newest.
     :param publish_status: ``published_online`` or ``unpublished_draft``.
     :param auto_save_history: must be True, as Coze keeps no answer to fetch otherwise.
+    :param stream: show the answer in the log as it grows; the worker reads it, also with *deferrable*. The result is the same.
+    :param tools: functions that the bot may call, by the names of its local plugin's tools; they run on the worker.
+    :param max_tool_rounds: how often one chat may ask for tools.
+    :param on_tool_error: ``output``: the bot is told of a tool's failure, and goes on; ``fail``: the task fails.
+    :param max_repairs: how often the bot is shown what is wrong with an answer that is not of the *output_type*; each is a further chat
+        in the same conversation, and is billed.
     :param timeout: seconds to wait for the answer; 300 by default. None: without end.
     :param cancel_on_timeout: whether the chat is then cancelled. What it used is billed either way.
     :param cancel_on_kill: whether the chat is cancelled when the task is killed; while deferred, from Airflow 3.3 on.
@@ -80,7 +88,8 @@ class CozeChatOperator(CozeOperator):
     :raises CozeAPIError: Coze refused the chat.
     :raises CozeOutcomeUnknownError: an earlier request may have been billed, and *on_unknown* is ``fail``.
     :raises CozeStateError: the record of earlier tries cannot be read or written; nothing was sent.
-    :raises CozeOutcomeError: the chat ended without an answer, or not in time.
+    :raises CozeOutcomeError: the chat ended without an answer (of the *output_type*), or not in time.
+    :raises CozeTokenBudgetError: *token_budget* is used up.
     """
 
     template_fields: Sequence[str] = (
@@ -89,6 +98,7 @@ class CozeChatOperator(CozeOperator):
         "additional_messages",
         "user_id",
         "conversation_id",
+        "conversation",
         "custom_variables",
         "meta_data",
         "parameters",
@@ -97,8 +107,10 @@ class CozeChatOperator(CozeOperator):
         "bot_version",
         "publish_status",
         "auto_save_history",
+        "on_busy",
         "reuse",
         "on_unknown",
+        "output_path",
         "coze_conn_id",
     )
     template_fields_renderers = {  # noqa: RUF012 - as Airflow declares it
@@ -110,7 +122,6 @@ class CozeChatOperator(CozeOperator):
         "extra_params": "json",
         "shortcut_command": "json",
     }
-    what = "chat"
     ui_color = "#d9e4ff"
 
     def __init__(
@@ -129,6 +140,13 @@ class CozeChatOperator(CozeOperator):
         bot_version: str | None = None,
         publish_status: str | None = None,
         auto_save_history: bool = True,
+        conversation: str = "new",
+        on_busy: str = "wait",
+        stream: bool = False,
+        tools: Mapping[str, Callable[..., Any]] | None = None,
+        max_tool_rounds: int = _MAX_TOOL_ROUNDS,
+        on_tool_error: str = "output",
+        max_repairs: int = _MAX_REPAIRS,
         timeout: float | None = _TIMEOUT_SECONDS,
         cancel_on_timeout: bool = True,
         cancel_on_kill: bool = True,
@@ -148,25 +166,29 @@ class CozeChatOperator(CozeOperator):
         self.bot_version = bot_version
         self.publish_status = publish_status
         self.auto_save_history = auto_save_history
+        self.conversation = conversation
+        self.on_busy = on_busy
+        self.stream = stream
+        self.tools = tools
+        self.max_tool_rounds = max_tool_rounds
+        self.on_tool_error = on_tool_error
+        self.max_repairs = max_repairs
         self.cancel_on_timeout = cancel_on_timeout
         self.cancel_on_kill = cancel_on_kill
-        self._running: Chat | None = None
 
     @decided
     def execute(self, context: Context) -> Any:
         """Start the chat, or go on with the one of an earlier try, and wait for it here or in the triggerer."""
+        self._begin(context, resumed=False)
         arguments = self._checked()
         self._set_deadline(context)
-        started = self._started(context, arguments)
+        started = self._started(context, self._in_conversation(context, arguments))
         self._set_deadline(context)  # the time for the answer; finding or starting the work had as much
-        chat = self._running = started.chat
-        self.log.info(
-            "Chat %s in conversation %s: %s (logid %s)", chat.id, chat.conversation_id, chat.status, chat.logid
-        )
-        self._push(context, chat_id=chat.id, conversation_id=chat.conversation_id, logid=chat.logid)
+        chat = self._noted(context, started)
         if not self.wait_for_completion:
             self._running = None
-            self._delivered(chat)
+            if self._purchase is not None:
+                self._purchase.delivered(conversation_id=chat.conversation_id, chat_id=chat.id)
             return {"chat_id": chat.id, "conversation_id": chat.conversation_id}
         return self._waited(context, chat, started.since)
 
@@ -176,12 +198,18 @@ class CozeChatOperator(CozeOperator):
 
         :raises CozeTriggerEventError: the triggerer sent something that is not ours, and the chat's ids are nowhere to be found.
         """
+        self._begin(context, resumed=True)
         restore_texts(self, _TEXTS)
-        self._purchase = self._purchase_of(context)
         try:
             ended = ChatEvent.from_payload(event)
         except CozeTriggerEventError as error:
+            self._in_conversation(context, {"conversation_id": self.conversation_id})
+            self._purchase = self._purchase_of(context)
             return self._waited_anew(context, error)
+        if self.conversation != "new":
+            self.conversation_id = ended.chat.conversation_id
+        self._purchase = self._purchase_of(context)
+        self._turn = ended.turn
         if ended.error is not None:
             raise ended.error
         chat = ended.chat
@@ -206,51 +234,16 @@ class CozeChatOperator(CozeOperator):
             return
         end_killed(self.hook, self.log, chat)
 
-    def _started(self, context: Context, arguments: dict[str, Any]) -> StartedChat:
-        """Return the chat of an earlier try, or a new one."""
-        self._purchase = self._purchase_of(context)
-        if self._purchase is None:
-            chat = self.hook.create_chat(**arguments)
-            return StartedChat(chat, self.hook.clock())
-        start = ChatStart(self.hook, self._purchase, self.log, on_unknown=self.on_unknown, until=self._deadline_at)
-        return start.chat(arguments)
+    def _in_conversation(self, context: Context, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments with the conversation that the task shares with others, if it does."""
+        if arguments["conversation_id"] is not None or self.conversation == "new":
+            return arguments
+        from airflow_provider_coze.operators.conversations import ConversationChoice
 
-    def _store_in_coze(self, context: Context, key: str) -> Store | None:
-        return ConversationStore(
-            self.hook,
-            key=key,
-            bot_id=self.bot_id,
-            conversation_id=self.conversation_id,
-            since=began(context),
-            has_past=context["ti"].try_number > 1,
-        )
-
-    def _waited(self, context: Context, chat: Chat, started_at: float) -> Any:
-        """Wait for the chat, here or in the triggerer, and return its answer."""
-        if self.deferrable:
-            try:
-                chat = self._watch(chat, started_at, until=self._grace_ends())
-            except CozeError as error:
-                if not self._is_for_the_triggerer(error):
-                    raise
-                chat = self._running or chat
-            if chat_phase(chat.status) in WAITING and not self._is_late():
-                self._wait_in_triggerer(chat, started_at)
-        else:
-            chat = self._watch(chat, started_at, until=self._deadline_at)
-        return self._finish(context, chat, started_at)
-
-    def _waited_anew(self, context: Context, error: CozeTriggerEventError) -> Any:
-        """Wait again for a chat whose trigger sent nothing of use: its ids are in the record, or in this task's XComs."""
-        record = self._purchase.recorded() if self._purchase is not None else None
-        ids = dict(record.ids) if isinstance(record, Submitted) else self._pulled(context, "chat_id", "conversation_id")
-        if not ids.get("chat_id") or not ids.get("conversation_id"):
-            raise error
-        self.log.warning("%s Reading chat %s itself", error, ids["chat_id"])
-        known = Chat(id=ids["chat_id"], conversation_id=ids["conversation_id"], bot_id=self.bot_id, status="")
-        self._set_deadline(context)
-        chat = self._running = self.hook.perform(flows.read_chat(known, self.hook.retry))
-        return self._waited(context, chat, record.at if isinstance(record, Submitted) else self.hook.clock())
+        choice = ConversationChoice(self.conversation, context, bot_id=self.bot_id)
+        # The store in Coze has to look where the chat is sent.
+        self.conversation_id = choice.find_or_create(self.hook, self.log)
+        return {**arguments, "conversation_id": self.conversation_id}
 
     def _checked(self) -> dict[str, Any]:
         """Return the arguments of the chat, all checked, now that templates are rendered."""
@@ -267,11 +260,12 @@ class CozeChatOperator(CozeOperator):
         user_id = f"airflow:{self.dag_id}.{self.task_id}" if self.user_id is None else self.user_id
         self._refuse(
             self._waiting_problems()
+            + self._turn_problems()
             + chat_problems(
                 bot_id=self.bot_id,
                 user_id=user_id,
                 message=self.message,
-                additional_messages=self.additional_messages,
+                additional_messages=stand_ins_in_messages(self.additional_messages),
                 conversation_id=self.conversation_id,
                 auto_save_history=self.auto_save_history,
                 options=options,
@@ -287,59 +281,21 @@ class CozeChatOperator(CozeOperator):
             "options": options,
         }
 
-    def _watch(self, chat: Chat, started_at: float, *, until: float | None) -> Chat:
-        """Look at the chat until it has ended or the time is up."""
-        watch = flows.Watch(
-            polls=CHAT_POLLS.below(self.poll_interval), since=started_at, until=until, clock=self.hook.clock
-        )
-        while chat_phase(chat.status) in WAITING:
-            seen = chat.status
-            chat = self._running = self.hook.perform(flows.watch_chat(chat, watch))
-            if chat.status == seen:
-                break
-            log_chat(self.log, chat, self.hook.clock() - started_at)
-        return chat
-
-    def _wait_in_triggerer(self, chat: Chat, started_at: float) -> NoReturn:
-        self._running = None
-        self.log.info("Chat %s: %s; waiting for it in the triggerer", chat.id, chat.status)
-        self.defer(
-            trigger=CozeChatTrigger(
-                conversation_id=chat.conversation_id,
-                chat_id=chat.id,
-                started_at=started_at,
-                coze_conn_id=self.coze_conn_id,
-                bot_id=chat.bot_id,
-                status=chat.status,
-                deadline=self._deadline_at,
-                not_before=self._not_before(),
-                poll_interval=self.poll_interval,
-                cancel_on_kill=self.cancel_on_kill,
-            ),
-            method_name="execute_complete",
-        )
-
-    def _finish(self, context: Context, chat: Chat, started_at: float) -> str:
-        """Return the answer of a chat that has ended; cancel one that has not."""
-        waited, self._running = self.hook.clock() - started_at, None
-        if chat_phase(chat.status) in WAITING:
-            chat = end_late(self.hook, self.log, chat, waited=waited, cancel=self.cancel_on_timeout)
-        answer = self.hook.perform(flows.chat_answer(chat, self.hook.retry, waited=waited))
-        self.log.info("Chat %s answered after %.0f s", chat.id, waited)
-        self._push(
-            context,
-            chat_id=chat.id,
-            conversation_id=chat.conversation_id,
-            usage=self._usage(context, chat.usage),
-            follow_ups=answer.follow_ups,
-            logid=chat.logid,
-        )
-        self._delivered(chat)
-        return answer.text
-
-    def _delivered(self, chat: Chat) -> None:
-        if self._purchase is not None:
-            self._purchase.delivered(conversation_id=chat.conversation_id, chat_id=chat.id)
+    def _turn_problems(self) -> list[str]:
+        problems = self._toolbox.problems()
+        problems += [
+            f"{name} must be a whole number, 0 or more, not {value!r}"
+            for name, value in (("max_tool_rounds", self.max_tool_rounds), ("max_repairs", self.max_repairs))
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0
+        ]
+        if self.on_busy not in ON_BUSY:
+            problems.append(f"on_busy must be one of {ON_BUSY}, not {self.on_busy!r}")
+        if self.conversation_id is not None and self.conversation != "new" and not self._turn.part:
+            problems.append("conversation_id and conversation exclude each other")
+        problems += FileInputs(self.hook, self.log).message_problems(self.additional_messages, look=False)
+        if self.stream and not self.wait_for_completion:
+            problems.append("wait_for_completion=False has nothing to show of a stream: leave stream out")
+        return problems
 
 
 def _message(message: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

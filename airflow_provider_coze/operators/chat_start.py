@@ -10,19 +10,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_coze.errors import CozeNotFoundError, CozeOutcomeUnknownError
+from airflow_provider_coze.errors import CozeConversationBusyError, CozeNotFoundError, CozeOutcomeUnknownError
 from airflow_provider_coze.hooks.coze import CozeHook
+from airflow_provider_coze.operators.chat_stream import streamed_chat
+from airflow_provider_coze.operators.file_inputs import FileInputs
 from airflow_provider_coze.operators.purchase import Purchase
-from airflow_provider_coze.protocol import flows, recovery
-from airflow_provider_coze.protocol.endpoints.chat import create_chat
+from airflow_provider_coze.protocol import busy, flows, recovery
+from airflow_provider_coze.protocol.endpoints.chat import create_chat, stream_chat
 from airflow_provider_coze.protocol.messages import Flow
 from airflow_provider_coze.protocol.models import Chat
 from airflow_provider_coze.protocol.recovery import MARKER_FIELD, marked
 from airflow_provider_coze.protocol.statuses import Phase, chat_phase
+from airflow_provider_coze.protocol.streams import ChatFold
 from airflow_provider_coze.state.reattach import Attach, Reconcile, Remote, Unknown
 from airflow_provider_coze.state.record import Intent, Submitted
 
-__all__ = ["ChatStart", "StartedChat"]
+__all__ = ["ChatStart", "StartedChat", "unkept_chat"]
 
 _REMOTE = {Phase.DONE: Remote.DONE, Phase.FAILED: Remote.FAILED, Phase.CANCELLED: Remote.FAILED}
 
@@ -39,13 +42,26 @@ class ChatStart:
     """Start the chat of one try, or find the one before it.
 
     :param on_unknown: ``fail`` or ``resend``.
+    :param on_busy: what to do about another chat in the user's own conversation: ``wait``, ``new``, ``cancel`` or ``fail``.
     :param until: Unix seconds: how long a chat whose id was lost is looked for. None: without end.
+    :param streams: whether the answer is read as it grows.
     """
 
-    def __init__(self, hook: CozeHook, purchase: Purchase, log: Any, *, on_unknown: str, until: float | None) -> None:
+    def __init__(
+        self,
+        hook: CozeHook,
+        purchase: Purchase,
+        log: Any,
+        *,
+        on_unknown: str,
+        on_busy: str = "fail",
+        until: float | None,
+        streams: bool = False,
+    ) -> None:
         self._hook, self._purchase, self._log = hook, purchase, log
-        self._on_unknown, self._until = on_unknown, until
+        self._on_unknown, self._on_busy, self._until, self._streams = on_unknown, on_busy, until, streams
         self._seen: Chat | None = None
+        self._files: FileInputs | None = None
 
     def chat(self, arguments: Mapping[str, Any]) -> StartedChat:
         """Return the chat.
@@ -80,7 +96,9 @@ class ChatStart:
         return _REMOTE.get(chat_phase(self._seen.status), Remote.ALIVE)
 
     def _intend(self, arguments: Mapping[str, Any]) -> Intent:
-        """Store the intent, and where the chat will be; only then is there something that can be lost."""
+        """Upload the files, then store the intent and where the chat will be; only then is there something that can be lost."""
+        self._files = FileInputs(self._hook, self._log)
+        self._files.in_messages(arguments["additional_messages"])
         if own := arguments["conversation_id"]:
             return self._purchase.intend(own)
         intent = self._purchase.intend()
@@ -94,42 +112,137 @@ class ChatStart:
     def _sent(self, arguments: Mapping[str, Any], intent: Intent, *, in_doubt: bool) -> StartedChat:
         chat: Chat | None = None
         try:
-            chat = self._hook.perform(self._flow(arguments, intent, in_doubt=in_doubt))
+            chat, intent = self._asked(arguments, intent, in_doubt=in_doubt)
         except CozeOutcomeUnknownError as error:
             if self._on_unknown == "fail":
                 raise
             self._log.warning('%s It is sent again, because on_unknown is "resend"', error)
         if chat is None or (in_doubt and _REMOTE.get(chat_phase(chat.status)) is Remote.FAILED):
             # Of an earlier try, whose chat ended without an answer: what a retry is for.
-            intent = self._intend(arguments)
-            chat = self._hook.perform(self._flow(arguments, intent, in_doubt=False))
-        bought = self._purchase.bought(intent, conversation_id=chat.conversation_id, chat_id=chat.id)
+            chat, intent = self._asked(arguments, self._intend(arguments), in_doubt=False)
+        bought = self._bought(intent, chat)
         return StartedChat(chat, bought.at)
 
-    def _flow(self, arguments: Mapping[str, Any], intent: Intent, *, in_doubt: bool) -> Flow[Chat]:
-        conversation_id = intent.sent_to or ""
-        search = recovery.Search(
-            conversation_id=conversation_id,
-            marker=intent.marker,
-            dedicated=not arguments["conversation_id"],
-            sent_at=intent.at,
-            clock=self._hook.clock,
+    def _bought(self, intent: Intent, chat: Chat) -> Submitted:
+        known = self._purchase.last
+        ids = {"conversation_id": chat.conversation_id, "chat_id": chat.id}
+        if isinstance(known, Submitted) and known.marker == intent.marker and known.ids == ids:
+            return known  # noted while its stream went on
+        return self._purchase.bought(intent, **ids)
+
+    def _asked(self, arguments: Mapping[str, Any], intent: Intent, *, in_doubt: bool) -> tuple[Chat, Intent]:
+        """Send the chat, and return it and the intent that it fulfils: another one if it went to another conversation."""
+        if self._streams and not in_doubt:
+            try:
+                if (chat := self._streamed(arguments, intent)) is not None:
+                    return chat, intent
+                in_doubt = True
+            except CozeConversationBusyError:
+                if self._on_busy == "fail":
+                    raise
+        found = self._hook.perform(self._flow(arguments, intent, in_doubt=in_doubt))
+        if found is not None:
+            return found, intent
+        self._log.info(
+            "Conversation %s has a chat in progress; this one gets a conversation of its own", intent.sent_to
+        )
+        elsewhere = {**arguments, "conversation_id": None}
+        intent = self._intend(elsewhere)
+        chat = self._hook.perform(self._flow(elsewhere, intent, in_doubt=False))
+        assert chat is not None  # noqa: S101 - a conversation of its own is never busy
+        return chat, intent
+
+    def _streamed(self, arguments: Mapping[str, Any], intent: Intent) -> Chat | None:
+        given = {**self._with_marker(arguments, intent.marker), "conversation_id": intent.sent_to or ""}
+        given.pop("auto_save_history")
+        return streamed_chat(
+            self._hook,
+            stream_chat(**given),
+            ChatFold(conversation_id=intent.sent_to or ""),
+            log=self._log,
+            named=lambda chat: self._bought(intent, chat),
             until=self._until,
         )
-        return recovery.send_chat(
-            create_chat(**{**_with_marker(arguments, intent.marker), "conversation_id": conversation_id}),
-            search,
-            self._hook.retry,
-            in_doubt=in_doubt,
+
+    def _flow(self, arguments: Mapping[str, Any], intent: Intent, *, in_doubt: bool) -> Flow[Chat | None]:
+        conversation_id = intent.sent_to or ""
+        own = bool(arguments["conversation_id"])
+        call = create_chat(**{**self._with_marker(arguments, intent.marker), "conversation_id": conversation_id})
+
+        def start(doubtful: bool) -> Flow[Chat]:
+            search = recovery.Search(
+                conversation_id=conversation_id,
+                marker=intent.marker,
+                dedicated=not own,
+                sent_at=intent.at,
+                clock=self._hook.clock,
+                until=self._until,
+            )
+            return recovery.send_chat(call, search, self._hook.retry, in_doubt=doubtful)
+
+        if not own or self._on_busy == "fail":
+            return start(in_doubt)
+        turn = busy.Turn(
+            conversation_id=conversation_id,
+            on_busy=self._on_busy,
+            retry=self._hook.retry,
+            clock=self._hook.clock,
+            since=self._hook.clock(),
+            until=self._until,
+            marker=intent.marker,
         )
+        return busy.start_when_free(start, turn, in_doubt=in_doubt)
+
+    def _with_marker(self, arguments: Mapping[str, Any], marker: str) -> dict[str, Any]:
+        """Put the marker where Coze shows it again: with the chat, and with its question."""
+        files = self._files or FileInputs(self._hook, self._log)
+        options = dict(arguments["options"])
+        options["meta_data"] = {**(options.get("meta_data") or {}), MARKER_FIELD: marker}
+        return {
+            **arguments,
+            "additional_messages": marked(files.in_messages(arguments["additional_messages"]), marker),
+            "options": options,
+        }
 
 
-def _with_marker(arguments: Mapping[str, Any], marker: str) -> dict[str, Any]:
-    """Put the marker where Coze shows it again: with the chat, and with its question."""
-    options = dict(arguments["options"])
-    options["meta_data"] = {**(options.get("meta_data") or {}), MARKER_FIELD: marker}
-    return {
-        **arguments,
-        "additional_messages": marked(arguments["additional_messages"], marker),
-        "options": options,
-    }
+def unkept_chat(
+    hook: CozeHook,
+    arguments: Mapping[str, Any],
+    log: Any,
+    *,
+    on_busy: str,
+    until: float | None,
+    streams: bool,
+) -> StartedChat:
+    """Send a chat of which no record is kept, so that no later try can find it.
+
+    :param arguments: those of :func:`~airflow_provider_coze.protocol.endpoints.chat.create_chat`.
+    :raises CozeError: it was refused, or its reply was lost.
+    """
+    messages = FileInputs(hook, log).in_messages(arguments["additional_messages"])
+    given: dict[str, Any] = {**arguments, "additional_messages": messages}
+    conversation_id = str(given["conversation_id"] or "")
+    if streams:
+        streamed = {name: value for name, value in given.items() if name != "auto_save_history"}
+        fold = ChatFold(conversation_id=conversation_id)
+        chat = streamed_chat(hook, stream_chat(**streamed), fold, log=log, named=lambda _: None, until=until)
+        if chat is None:
+            raise CozeOutcomeUnknownError(
+                "A chat was sent, and its stream broke off before it named the chat, so what became of it cannot be told; it may be going "
+                "on, and billed. durable is False, so a retry of the task asks, and pays, anew."
+            )
+        return StartedChat(chat, hook.clock())
+    if not conversation_id or on_busy == "fail":
+        return StartedChat(hook.perform(flows.call(create_chat(**given), hook.retry)), hook.clock())
+    turn = busy.Turn(
+        conversation_id=conversation_id,
+        on_busy=on_busy,
+        retry=hook.retry,
+        clock=hook.clock,
+        since=hook.clock(),
+        until=until,
+    )
+    found = hook.perform(busy.start_when_free(lambda _: flows.call(create_chat(**given), hook.retry), turn))
+    if found is None:  # on_busy="new"
+        found = hook.perform(flows.call(create_chat(**{**given, "conversation_id": None}), hook.retry))
+    return StartedChat(found, hook.clock())

@@ -32,6 +32,7 @@ class ConversationStore:
     :param conversation_id: the user's own conversation. None: chats get dedicated ones.
     :param since: Unix seconds before which nothing can have been sent.
     :param has_past: False for the first try, which need not look for anything.
+    :param strays: whether a chat may have gone to a conversation of its own although the user named one.
     """
 
     def __init__(
@@ -43,9 +44,11 @@ class ConversationStore:
         conversation_id: str | None,
         since: float | None,
         has_past: bool,
+        strays: bool = False,
     ) -> None:
         self._hook, self._key, self._bot_id = hook, key, bot_id
         self._conversation_id, self._since, self._has_past = conversation_id, since, has_past
+        self._strays = strays
         self._record: Record | None = None
 
     def read(self) -> Record | None:
@@ -54,7 +57,9 @@ class ConversationStore:
         :raises CozeError: Coze cannot be read, so nobody knows.
         """
         if self._record is None and self._has_past:
-            self._record = self._read_own() if self._conversation_id else self._read_dedicated()
+            self._record = self._read_own() if self._conversation_id else None
+            if self._record is None and (self._strays or not self._conversation_id):
+                self._record = self._read_dedicated()
         return self._record
 
     def write(self, record: Record) -> None:
@@ -102,11 +107,11 @@ class ConversationStore:
 
     def _noted(self, ids: Mapping[str, str], note: str) -> None:
         try:
-            if not self._conversation_id:
+            if ids.get("conversation_id") != self._conversation_id:
                 self._hook.rename_conversation(conversation_id=ids["conversation_id"], name=note)
             elif (question := self._question()) is not None:
                 self._hook.modify_message(
-                    conversation_id=self._conversation_id,
+                    conversation_id=str(self._conversation_id),
                     message_id=question.id,
                     meta_data={**question.meta_data, _NOTE_FIELD: note},
                 )

@@ -6,6 +6,7 @@ The order is the point: the intent is stored before the paid request, the ids af
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_coze.errors import CozeStateError
@@ -19,12 +20,19 @@ if TYPE_CHECKING:
 __all__ = ["Purchase", "began", "identity_of"]
 
 
-def identity_of(context: Context | Mapping[str, Any]) -> str:
-    """Return the key that all tries of the running task instance share."""
+def identity_of(context: Context | Mapping[str, Any], part: str = "") -> str:
+    """Return the key that all tries of the running task instance share.
+
+    :param part: which of several chats of it.
+    """
     ti = context["ti"]
     index = getattr(ti, "map_index", None)
     return identity(
-        dag_id=ti.dag_id, run_id=ti.run_id, task_id=ti.task_id, map_index=-1 if index is None else int(index)
+        dag_id=ti.dag_id,
+        run_id=ti.run_id,
+        task_id=ti.task_id,
+        map_index=-1 if index is None else int(index),
+        part=part,
     )
 
 
@@ -43,6 +51,7 @@ class Purchase:
     """The record of one task instance, and what a try does about it.
 
     :param context: Airflow's, for the identity and the store.
+    :param part: which of several chats of one task instance it is, such as ``repair_1``; "" is the first.
     :param fallback: makes the store where Airflow and the configuration offer none.
     :param what: ``chat`` or ``run``, for the log.
     """
@@ -56,13 +65,19 @@ class Purchase:
         reuse: str,
         what: str,
         fallback: Callable[[str], Store | None],
+        part: str = "",
     ) -> None:
-        self.key = identity_of(context)
+        self.key = identity_of(context, part)
         self.generation = int(getattr(context["ti"], "max_tries", 0) or 0)
-        self._store = store_for(context, self.key) or fallback(self.key)
+        self._store = store_for(context, self.key, part) or fallback(self.key)
         self._log, self._clock, self._reuse, self._what = log, clock, reuse, what
         self._last: Record | None = None
         self._fingerprint = ""
+
+    @property
+    def last(self) -> Record | None:
+        """What was stored or found last."""
+        return self._last
 
     @property
     def is_kept(self) -> bool:
@@ -105,9 +120,8 @@ class Purchase:
 
     def bought(self, intent: Intent, **ids: str | None) -> Submitted:
         """Store what was bought. If that fails the work goes on: a later try finds a chat in Coze, and this one need not die for it."""
-        record = Submitted(
-            self._fingerprint, intent.marker, self._clock(), {name: value for name, value in ids.items() if value}
-        )
+        known = {name: value for name, value in ids.items() if value}
+        record = Submitted(self._fingerprint, intent.marker, self._clock(), known)
         self._last = record
         if self._store is not None:
             try:
@@ -131,6 +145,27 @@ class Purchase:
                 self._store.deliver(self.generation, ids)
             except CozeStateError as error:
                 self._log.warning("%s", error)
+
+    def noted(self) -> Mapping[str, str]:
+        """Return the notes of what was bought."""
+        record = self._submitted()
+        return {} if record is None else record.notes
+
+    def note(self, **texts: str) -> None:
+        """Note something more about what was bought. The work goes on even if that fails."""
+        record = self._submitted()
+        if record is None or self._store is None:
+            return
+        self._last = replace(record, notes={**record.notes, **texts})
+        try:
+            self._store.write(self._last)
+        except CozeStateError as error:
+            self._log.warning("%s", error)
+
+    def _submitted(self) -> Submitted | None:
+        if self._last is None:
+            self._last = self.recorded()
+        return self._last if isinstance(self._last, Submitted) else None
 
     def recorded(self) -> Record | None:
         """Return the record as it is, for a task that was resumed without its ids."""

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_coze.errors import CozeError, CozeTriggerEventError
-from airflow_provider_coze.operators.base import CozeOperator, restore_texts
+from airflow_provider_coze.errors import CozeTriggerEventError
+from airflow_provider_coze.operators.base import restore_texts
 from airflow_provider_coze.operators.fate import decided
-from airflow_provider_coze.operators.run_start import RunStart, StartedRun
+from airflow_provider_coze.operators.file_inputs import FileInputs, stand_ins
+from airflow_provider_coze.operators.parameter_check import PARAMETER_CHECK
+from airflow_provider_coze.operators.run_start import MODES, RunStart, StartedRun
+from airflow_provider_coze.operators.running import RunningOperator
 from airflow_provider_coze.protocol import flows
+from airflow_provider_coze.protocol.answers import Answer
 from airflow_provider_coze.protocol.inputs import run_problems
 from airflow_provider_coze.protocol.messages import JsonValue
 from airflow_provider_coze.protocol.models import RunHistory
-from airflow_provider_coze.protocol.pacing import RUN_POLLS
+from airflow_provider_coze.protocol.questions import Question
 from airflow_provider_coze.state.record import Submitted
 from airflow_provider_coze.triggers.events import RunEvent
-from airflow_provider_coze.triggers.progress import log_run
-from airflow_provider_coze.triggers.workflow import CozeWorkflowTrigger
 
 if TYPE_CHECKING:
     from airflow_provider_coze.compat import Context
 
 __all__ = ["CozeWorkflowOperator"]
 
-_MODES = ("async", "sync")
 _TIMEOUT_SECONDS = 3600.0
 _TEXTS = ("workflow_id", "bot_id", "app_id", "ext", "workflow_version", "connector_id")
 
 
-class CozeWorkflowOperator(CozeOperator):
+class CozeWorkflowOperator(RunningOperator):
     """Run a published Coze workflow and return its output.
 
     Returns the end node's output as an object (Coze wraps it in JSON inside JSON), or its text. XComs beside it: ``execute_id``,
@@ -44,8 +46,17 @@ class CozeWorkflowOperator(CozeOperator):
     :param ext: ``latitude``, ``longitude`` and ``user_id``, as strings.
     :param workflow_version: a version such as ``v0.0.5`` instead of the newest (library workflows only).
     :param connector_id: the channel the run counts for; Coze's default is the API channel, 1024.
-    :param execution_mode: ``async`` needs a paid plan and allows 24 h; ``sync`` works on every plan, holds the worker, and must end
-        within 90 s, after which Coze drops the connection while the run goes on and is billed.
+    :param execution_mode: ``async`` needs a paid plan and allows 24 h; ``stream`` works on every plan and holds the worker, which reads
+        what the nodes say into the log; ``auto`` is the first where the plan allows it and else the second; ``sync`` works on every
+        plan, holds the worker, and must end within 90 s, after which Coze drops the connection while the run goes on and is billed.
+    :param check_parameters: look first whether *parameters* fit the workflow's start node, as far as the token may read it. Free.
+    :param on_interrupt: who answers when the workflow asks: ``fail`` (nobody, the task fails), ``hitl`` (people, through Airflow 3.1 and
+        later; no worker waits), or a function that gets the :class:`~airflow_provider_coze.protocol.questions.Question` and returns
+        the answer: a text, or a value for each field. Each answer is billed as a run is.
+    :param hitl_users: who may answer: ids of users, or ``{"id", "name"}``. None: everybody who may edit the task.
+    :param hitl_notifiers: notifiers of Airflow, run once for each question, with ``coze_question`` in their context.
+    :param hitl_timeout: seconds, or a timedelta, that people have for each question. None: no end.
+    :param hitl_default: the answer when nobody answers in time, or a function of the question that returns it. None: the task fails.
     :param marker_parameter: the name of a parameter of the workflow that gets the marker of this run: the same text whenever the same
         run is started again, so that the workflow can find out that it has run already.
     :param timeout: seconds to wait for the output; 3,600 by default. None: without end. A run cannot be cancelled.
@@ -72,10 +83,10 @@ class CozeWorkflowOperator(CozeOperator):
         "marker_parameter",
         "reuse",
         "on_unknown",
+        "output_path",
         "coze_conn_id",
     )
     template_fields_renderers = {"parameters": "json", "ext": "json"}  # noqa: RUF012 - as Airflow declares it
-    what = "run"
     ui_color = "#e3dcff"
 
     def __init__(
@@ -88,8 +99,14 @@ class CozeWorkflowOperator(CozeOperator):
         ext: Mapping[str, str] | None = None,
         workflow_version: str | None = None,
         connector_id: str | None = None,
-        execution_mode: str = "async",
+        execution_mode: str = "auto",
+        check_parameters: bool = True,
         marker_parameter: str | None = None,
+        on_interrupt: str | Callable[[Question], Answer] = "fail",
+        hitl_users: Sequence[str | Mapping[str, str]] | None = None,
+        hitl_notifiers: Any = None,
+        hitl_timeout: float | timedelta | None = None,
+        hitl_default: Answer | Callable[[Question], Answer] | None = None,
         timeout: float | None = _TIMEOUT_SECONDS,
         **kwargs: Any,
     ) -> None:
@@ -102,23 +119,28 @@ class CozeWorkflowOperator(CozeOperator):
         self.workflow_version = workflow_version
         self.connector_id = connector_id
         self.execution_mode = execution_mode
+        self.check_parameters = check_parameters
         self.marker_parameter = marker_parameter
-        self._running: RunHistory | None = None
+        self.on_interrupt = on_interrupt
+        self.hitl_users = hitl_users
+        self.hitl_notifiers = hitl_notifiers
+        self.hitl_timeout = hitl_timeout
+        self.hitl_default = hitl_default
 
     @decided
     def execute(self, context: Context) -> Any:
         """Start the run, or go on with the one of an earlier try, and wait for it here or in the triggerer."""
+        self._begin(context, resumed=False)
         arguments = self._checked()
         self._set_deadline(context)
-        if self.execution_mode == "sync":
+        if self.execution_mode in ("sync", "stream"):
             self._running = RunHistory(execute_id="", execute_status="Running")  # its id comes with its result
             if self.deferrable:
                 self.log.info(
-                    "A sync run is answered on this connection, so the worker waits for it; deferrable has no effect"
+                    "A %s run is answered on this connection, so the worker waits for it; deferrable has no effect",
+                    self.execution_mode,
                 )
-        began = self.hook.clock()
         started = self._started(context, arguments)
-        self._set_deadline(context)  # the time for the answer; finding or starting the work had as much
         history = self._running = started.history
         self.log.info(
             "Run %s of workflow %s: %s (logid %s). See %s",
@@ -137,12 +159,7 @@ class CozeWorkflowOperator(CozeOperator):
                 "execute_id": history.execute_id,
                 "debug_url": history.debug_url,
             }
-        if self.execution_mode == "sync" and started.reply is not None:
-            self._running = None
-            waited = self.hook.clock() - began
-            result = flows.direct_result(started.reply, workflow_id=self.workflow_id, waited=waited)
-            return self._return(context, result, waited)
-        return self._waited(context, history, started.since)
+        return self._go_on(context, started)
 
     @decided
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
@@ -150,6 +167,7 @@ class CozeWorkflowOperator(CozeOperator):
 
         :raises CozeTriggerEventError: the triggerer sent something that is not ours, and the run's id is nowhere to be found.
         """
+        self._begin(context, resumed=True)
         restore_texts(self, _TEXTS)
         self._purchase = self._purchase_of(context)
         try:
@@ -164,6 +182,23 @@ class CozeWorkflowOperator(CozeOperator):
         # The record may hold a long output, which is not for a trigger's event. A run whose time was up may have ended since.
         history = self.hook.perform(flows.read_run(ended.history, self.hook.retry, workflow_id=ended.workflow_id))
         return self._finish(context, history, ended.started_at)
+
+    @decided
+    def execute_answered(
+        self, context: Context, event: dict[str, Any] | None = None, asked: Any = None, streamed: bool | None = None
+    ) -> Any:
+        """Go on when people have answered, or their time is up.
+
+        :raises CozeRunInterruptedError: nobody has answered, and there is no default.
+        """
+        self._begin(context, resumed=True)
+        restore_texts(self, _TEXTS)
+        self._purchase = self._purchase_of(context)
+        if streamed is None:  # dag.test() does not hand it on
+            record = self._purchase.recorded() if self._purchase is not None else None
+            streamed = isinstance(record, Submitted) and record.ids.get("mode") == "stream"
+        answered = self._answering.answer_of(self._asker(context, streamed), event, asked)
+        return self._resumed(context, answered, streamed)
 
     def on_kill(self) -> None:
         """Say what goes on: Coze has no way to cancel a run."""
@@ -188,33 +223,26 @@ class CozeWorkflowOperator(CozeOperator):
             "connector_id": self.connector_id,
         }
         problems = self._waiting_problems()
-        problems += run_problems(workflow_id=self.workflow_id, parameters=parameters, options=options)
-        if self.execution_mode not in _MODES:
-            problems.append(f"execution_mode must be one of {_MODES}, not {self.execution_mode!r}")
-        elif self.execution_mode == "sync" and not self.wait_for_completion:
+        problems += run_problems(workflow_id=self.workflow_id, parameters=stand_ins(parameters), options=options)
+        problems += self._answering.problems()
+        problems += FileInputs(self.hook, self.log).problems(parameters, look=False)
+        if self.execution_mode not in MODES:
+            problems.append(f"execution_mode must be one of {MODES}, not {self.execution_mode!r}")
+        elif self.execution_mode in ("sync", "stream") and not self.wait_for_completion:
             problems.append(
-                'wait_for_completion=False needs execution_mode="async": a sync run is over when it is answered'
+                f'wait_for_completion=False needs execution_mode="async": a {self.execution_mode} run is over when it is answered'
             )
         if self.marker_parameter is not None and not (isinstance(self.marker_parameter, str) and self.marker_parameter):
             problems.append(f"marker_parameter must be the name of a parameter, not {self.marker_parameter!r}")
         elif self.marker_parameter and isinstance(parameters, Mapping) and self.marker_parameter in parameters:
             problems.append(f"parameters holds {self.marker_parameter!r} already, which is the marker_parameter")
         self._refuse(problems)
-        return {
-            "workflow_id": self.workflow_id,
-            "parameters": parameters,
-            "is_async": self.execution_mode == "async",
-            "options": options,
-        }
+        return {"workflow_id": self.workflow_id, "parameters": parameters, "options": options}
 
     def _started(self, context: Context, arguments: dict[str, Any]) -> StartedRun:
         """Return the run of an earlier try, or a new one."""
         self._purchase = self._purchase_of(context)
-        if self._purchase is None:
-            run = self.hook.run_workflow(**arguments)
-            history = RunHistory(run.execute_id, "Running", debug_url=run.debug_url, logid=run.logid)
-            return StartedRun(history, self.hook.clock(), run)
-        if not self._purchase.is_kept and context["ti"].try_number > 1:
+        if self._purchase is not None and not self._purchase.is_kept and context["ti"].try_number > 1:
             self.log.warning(
                 "Whether an earlier try of this task started a run is not known: this Airflow has no task state store, and "
                 "[coze] state_path is not set. A new run is started, and paid for"
@@ -223,88 +251,22 @@ class CozeWorkflowOperator(CozeOperator):
             self.hook,
             self._purchase,
             self.log,
+            mode=self.execution_mode,
             on_unknown=self.on_unknown,
             marker_parameter=self.marker_parameter,
+            until=self._deadline_at,
+            before=self._check_parameters,
         )
         return start.run(arguments)
 
-    def _waited(self, context: Context, history: RunHistory, started_at: float) -> JsonValue:
-        """Wait for the run, here or in the triggerer, and return its output."""
-        if self.deferrable:
-            try:
-                history = self._watch(history, started_at, until=self._grace_ends())
-            except CozeError as error:
-                if not self._is_for_the_triggerer(error):
-                    raise
-            if flows.is_waiting(history) and not self._is_late():
-                self._wait_in_triggerer(history, started_at)
-        else:
-            history = self._watch(history, started_at, until=self._deadline_at)
-        return self._finish(context, history, started_at)
-
-    def _waited_anew(self, context: Context, error: CozeTriggerEventError) -> JsonValue:
-        """Wait again for a run whose trigger sent nothing of use: its id is in the record, or in this task's XComs."""
-        record = self._purchase.recorded() if self._purchase is not None else None
-        ids = dict(record.ids) if isinstance(record, Submitted) else self._pulled(context, "execute_id", "debug_url")
-        if not ids.get("execute_id"):
-            raise error
-        self.log.warning("%s Reading run %s itself", error, ids["execute_id"])
-        known = RunHistory(ids["execute_id"], "Running", debug_url=ids.get("debug_url"))
-        self._set_deadline(context)
-        history = self._running = self.hook.perform(
-            flows.read_run(known, self.hook.retry, workflow_id=self.workflow_id)
-        )
-        return self._waited(context, history, record.at if isinstance(record, Submitted) else self.hook.clock())
-
-    def _watch(self, history: RunHistory, started_at: float, *, until: float | None) -> RunHistory:
-        """Look at the run until it has ended or the time is up."""
-        watch = flows.Watch(
-            polls=RUN_POLLS.below(self.poll_interval), since=started_at, until=until, clock=self.hook.clock
-        )
-        while flows.is_waiting(history):
-            seen = history.execute_status
-            history = self.hook.perform(flows.watch_run(history, watch, workflow_id=self.workflow_id))
-            if history.execute_status == seen and flows.is_waiting(history):
-                break
-            log_run(self.log, history, self.hook.clock() - started_at)
-        return history
-
-    def _wait_in_triggerer(self, history: RunHistory, started_at: float) -> NoReturn:
-        self._running = None
-        self.log.info("Run %s: %s; waiting for it in the triggerer", history.execute_id, history.execute_status)
-        self.defer(
-            trigger=CozeWorkflowTrigger(
-                workflow_id=self.workflow_id,
-                execute_id=history.execute_id,
-                started_at=started_at,
-                coze_conn_id=self.coze_conn_id,
-                status=history.execute_status,
-                debug_url=history.debug_url,
-                deadline=self._deadline_at,
-                not_before=self._not_before(),
-                poll_interval=self.poll_interval,
-            ),
-            method_name="execute_complete",
-        )
-
-    def _finish(self, context: Context, history: RunHistory, started_at: float) -> JsonValue:
-        """Return the output of a run that has ended."""
-        waited = self.hook.clock() - started_at
-        self._running = None
-        self._push(context, execute_id=history.execute_id, debug_url=history.debug_url, logid=history.logid)
-        return self._return(context, flows.run_result(history, workflow_id=self.workflow_id, waited=waited), waited)
-
-    def _return(self, context: Context, result: flows.RunResult, waited: float) -> JsonValue:
-        self.log.info("Run %s succeeded after %.0f s", result.execute_id, waited)
-        if result.is_output_trimmed:
-            self.log.warning(
-                "The output of run %s is over 1 MB and was trimmed by Coze; CozeHook.node_output reads it node by node, for 24 h",
-                result.execute_id,
+    def _check_parameters(self, arguments: Mapping[str, Any]) -> None:
+        """Compare the parameters with what the workflow takes, before a new run is started."""
+        if self.check_parameters:
+            given = stand_ins(arguments["parameters"])
+            if self.marker_parameter:
+                given = {**given, self.marker_parameter: ""}
+            self._refuse(
+                PARAMETER_CHECK.check(
+                    self.hook, self.workflow_id, given, self.log, workflow_version=self.workflow_version
+                )
             )
-        self._push(context, usage=self._usage(context, result.usage))
-        self._delivered()
-        return result.output
-
-    def _delivered(self) -> None:
-        if self._purchase is not None:
-            self._purchase.delivered()

@@ -21,6 +21,7 @@ __all__ = [
     "EXPIRED_TOKEN_CODES",
     "FAILED",
     "NOT_VISIBLE_YET",
+    "NO_ASYNC",
     "REDIRECT",
     "UNKNOWN",
     "USUAL",
@@ -344,3 +345,5 @@ EXPIRED_TOKEN_CODES = frozenset({4100, 700012006})
 
 #: A run's record can appear some seconds after the run was started.
 NOT_VISIBLE_YET = 4314
+#: Of an asynchronous start: the plan has none. Said before anything is started, and free.
+NO_ASYNC = 6003

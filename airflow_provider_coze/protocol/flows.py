@@ -34,6 +34,7 @@ __all__ = [
     "direct_result",
     "is_waiting",
     "messages_of",
+    "needs_input",
     "read_chat",
     "read_run",
     "run_result",
@@ -226,6 +227,11 @@ def read_run(history: RunHistory, retry: RetryPolicy, *, workflow_id: str) -> Fl
 def is_waiting(history: RunHistory) -> bool:
     """Tell whether a run has neither ended nor asked a question."""
     return run_phase(history.execute_status, interrupted=history.interrupt is not None) in WAITING
+
+
+def needs_input(history: RunHistory) -> bool:
+    """Tell whether a run waits for the answer to a question."""
+    return run_phase(history.execute_status, interrupted=history.interrupt is not None) is Phase.NEEDS_INPUT
 
 
 @dataclass(frozen=True, slots=True)

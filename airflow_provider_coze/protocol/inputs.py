@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["chat_problems", "id_problems", "run_problems"]
+__all__ = ["chat_problems", "chatflow_problems", "id_problems", "run_problems"]
 
-_MAX_MESSAGES = 100
+_MAX_MESSAGES, _MAX_CHATFLOW_MESSAGES = 100, 50
 _MAX_META_PAIRS, _MAX_META_KEY, _MAX_META_VALUE = 16, 64, 512
 #: Levels of ``parameters``. No workflow's input comes near it, and Python's stack is not endless.
 _MAX_DEPTH = 100
@@ -42,13 +42,7 @@ def chat_problems(
     problems = id_problems("bot_id", bot_id) + id_problems("user_id", user_id)
     if conversation_id is not None:
         problems += id_problems("conversation_id", conversation_id)
-    if (message is None) == (additional_messages is None):
-        given = "neither" if message is None else "both"
-        problems.append(f"exactly one of message and additional_messages is needed; {given} given")
-    if message is not None:
-        problems += _text_problems("message", message)
-    if additional_messages is not None:
-        problems += _message_problems(additional_messages, reserved)
+    problems += _question_problems(message, additional_messages, reserved)
     if auto_save_history is not True:
         problems.append("auto_save_history must be True: Coze keeps no answer to fetch otherwise (code 4007)")
     problems += _pairs_problems("custom_variables", options.get("custom_variables"))
@@ -81,6 +75,52 @@ def run_problems(*, workflow_id: object, parameters: object, options: Mapping[st
     problems += _pairs_problems("ext", options.get("ext"), allowed=("latitude", "longitude", "user_id"))
     if options.get("workflow_version") is not None:
         problems += _text_problems("workflow_version", options["workflow_version"])
+    return problems
+
+
+def chatflow_problems(
+    *,
+    workflow_id: object,
+    message: object,
+    additional_messages: object,
+    parameters: object,
+    conversation_id: object,
+    options: Mapping[str, object],
+) -> list[str]:
+    """Return what is wrong with the arguments of a chatflow; an empty list is one that may be started.
+
+    https://www.coze.cn/open/docs/developer_guides/workflow_chat.
+
+    :param options: as of :func:`run_problems`.
+    """
+    problems = run_problems(workflow_id=workflow_id, parameters=parameters, options=options)
+    if options.get("bot_id") is None and options.get("app_id") is None:
+        problems.append("one of bot_id and app_id is needed: a chatflow belongs to a bot or to an app")
+    if conversation_id is not None:
+        problems += id_problems("conversation_id", conversation_id)
+    problems += _question_problems(message, additional_messages, 0)
+    if isinstance(additional_messages, Sequence) and not isinstance(additional_messages, str):
+        if len(additional_messages) > _MAX_CHATFLOW_MESSAGES:
+            problems.append(
+                f"additional_messages has {len(additional_messages)} messages; a chatflow takes at most {_MAX_CHATFLOW_MESSAGES}"
+            )
+        problems += [
+            f"additional_messages[{index}]: a chatflow takes texts only, not {_shown(message['content_type'])}"
+            for index, message in enumerate(additional_messages)
+            if isinstance(message, Mapping) and message.get("content_type", "text") != "text"
+        ]
+    return problems
+
+
+def _question_problems(message: object, additional_messages: object, reserved: int) -> list[str]:
+    problems: list[str] = []
+    if (message is None) == (additional_messages is None):
+        given = "neither" if message is None else "both"
+        problems.append(f"exactly one of message and additional_messages is needed; {given} given")
+    if message is not None:
+        problems += _text_problems("message", message)
+    if additional_messages is not None:
+        problems += _message_problems(additional_messages, reserved)
     return problems
 
 

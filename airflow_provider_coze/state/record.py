@@ -54,6 +54,7 @@ class Submitted:
     """Stored when Coze has named what was bought.
 
     :ivar ids: by Coze's names: conversation_id and chat_id, or workflow_id, execute_id and debug_url.
+    :ivar notes: what else its tries have to tell each other: which question of a run was asked, and answered, last.
     :ivar delivered: ``max_tries`` of the try that handed the answer to Airflow. An automatic retry keeps ``max_tries``, and a
         clear by hand raises it, on every Airflow version: so a later try can tell a death between the answer and Airflow's
         note of it from a person who wants the work done anew. None: not handed over yet.
@@ -64,17 +65,20 @@ class Submitted:
     at: float
     ids: Mapping[str, str] = field(default_factory=dict)
     delivered: int | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 Record: TypeAlias = Intent | Submitted
 
 
-def identity(*, dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
+def identity(*, dag_id: str, run_id: str, task_id: str, map_index: int, part: str = "") -> str:
     """Return the key under which all tries of one task instance find the same record; the number of the try is not in it.
+
+    :param part: which of several records of the task instance.
 
     The parts are joined by a character that none of them can hold: with "_" the tasks ``a_b`` of DAG ``c`` and ``b`` of ``c_a`` would meet.
     """
-    parts = (dag_id, run_id, task_id, str(map_index))
+    parts = (dag_id, run_id, task_id, str(map_index), *filter(None, [part]))
     return hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:_KEY_DIGITS]
 
 
@@ -113,7 +117,8 @@ def encode(record: Record) -> dict[str, Any]:
     }
     if isinstance(record, Intent):
         return {**common, "sent_to": record.sent_to}
-    return {**common, "ids": dict(record.ids), "delivered": record.delivered}
+    notes = {"notes": dict(record.notes)} if record.notes else {}
+    return {**common, "ids": dict(record.ids), "delivered": record.delivered, **notes}
 
 
 def decode(value: object) -> Record:
@@ -131,7 +136,13 @@ def decode(value: object) -> Record:
         case "intent" if sound and isinstance(value.get("sent_to"), str | None):
             return Intent(**facts, sent_to=value.get("sent_to"))
         case "submitted" if sound and _is_texts(value.get("ids")) and _is_generation(value.get("delivered")):
-            return Submitted(**facts, ids=dict(value["ids"]), delivered=value.get("delivered"))
+            notes = value.get("notes")
+            return Submitted(
+                **facts,
+                ids=dict(value["ids"]),
+                delivered=value.get("delivered"),
+                notes=dict(notes) if isinstance(notes, Mapping) and _is_texts(notes) else {},
+            )
     raise _unreadable(f"fields {sorted(map(str, value))} that do not fit together")
 
 

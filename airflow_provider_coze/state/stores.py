@@ -93,26 +93,28 @@ class TaskStateStore(_Kept):
 
     :param accessor: ``context["task_state_store"]``.
     :param never_expire: Airflow's word for a record that no clean-up removes; a long retry_delay must not lose it.
+    :param part: which of several records of the task instance.
     """
 
-    def __init__(self, accessor: Any, never_expire: Any = None) -> None:
+    def __init__(self, accessor: Any, never_expire: Any = None, part: str = "") -> None:
         self._accessor, self._never_expire = accessor, never_expire
+        self._name = f"{STATE_KEY}_{part}" if part else STATE_KEY
 
     def read(self) -> Record | None:
         """Return the record."""
         with _explained("read", "Airflow's task state store"):
-            value = self._accessor.get(STATE_KEY)
+            value = self._accessor.get(self._name)
         return None if value is None else decode(value)
 
     def write(self, record: Record) -> None:
         """Keep the record."""
         with _explained("written", "Airflow's task state store"):
-            self._accessor.set(STATE_KEY, encode(record), retention=self._never_expire)
+            self._accessor.set(self._name, encode(record), retention=self._never_expire)
 
     def clear(self) -> None:
         """Forget the record."""
         with _explained("removed", "Airflow's task state store"):
-            self._accessor.delete(STATE_KEY)
+            self._accessor.delete(self._name)
 
 
 class ObjectStorage(_Kept):
@@ -158,10 +160,11 @@ class ObjectStorage(_Kept):
                 return
 
 
-def store_for(context: Context | Mapping[str, Any], key: str) -> Store | None:
+def store_for(context: Context | Mapping[str, Any], key: str, part: str = "") -> Store | None:
     """Return the store of a task instance: ``[coze] state_path`` if it is set, else Airflow's own; None: there is neither.
 
     :param key: the identity of the task instance.
+    :param part: which of several records of it; the key differs with it.
     """
     root = str(conf.get("coze", "state_path", fallback="") or "").strip()
     if root:
@@ -169,7 +172,7 @@ def store_for(context: Context | Mapping[str, Any], key: str) -> Store | None:
     accessor = context.get("task_state_store")
     if accessor is None:  # Airflow < 3.3
         return None
-    return TaskStateStore(accessor, never_expire())
+    return TaskStateStore(accessor, never_expire(), part)
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ class CozeChatTrigger(CozeTrigger):
     :param not_before: Unix seconds before which nothing is reported: with LocalExecutor, Airflow's scheduler can fail a task whose
         deferral is very short (https://github.com/apache/airflow/issues/66374).
     :param poll_interval: the longest time between two polls, in seconds. None: 10.
+    :param turn: where the task stands among its turns; handed back with the event.
     :param cancel_on_kill: whether the chat is cancelled when the deferred task is cleared or marked (Airflow 3.3 and later).
     """
 
@@ -43,6 +44,7 @@ class CozeChatTrigger(CozeTrigger):
         not_before: float = 0.0,
         poll_interval: float | None = None,
         cancel_on_kill: bool = True,
+        turn: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow gives it no annotations
         self.conversation_id = conversation_id
@@ -55,6 +57,7 @@ class CozeChatTrigger(CozeTrigger):
         self.not_before = not_before
         self.poll_interval = poll_interval
         self.cancel_on_kill = cancel_on_kill
+        self.turn = turn
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments; Airflow stores them in clear text."""
@@ -71,6 +74,7 @@ class CozeChatTrigger(CozeTrigger):
                 "not_before": self.not_before,
                 "poll_interval": self.poll_interval,
                 "cancel_on_kill": self.cancel_on_kill,
+                "turn": self.turn,
             },
         )
 

@@ -6,17 +6,56 @@ Airflow keeps and logs them in clear text, so they hold ids, a status and counts
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from airflow_provider_coze.errors import CozeError, CozeTriggerEventError
 from airflow_provider_coze.protocol.models import Chat, RunHistory, Usage
 
-__all__ = ["ChatEvent", "RunEvent"]
+__all__ = ["ChatEvent", "RunEvent", "Turn"]
 
 
 #: Thirty thousand years from now, in Unix seconds.
 _FAR_FUTURE = 1e12
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Where a task with several turns stands: carried along by the trigger, which does not look at it."""
+
+    tool_rounds: int = 0  # of the chat that is waited for
+    repairs: int = 0  # 0: the first chat of the task
+    conversation_id: str = ""  # of a repair; "" for the first chat
+
+    @property
+    def part(self) -> str:
+        """Which of the task's records is the chat's."""
+        return f"repair_{self.repairs}" if self.repairs else ""
+
+    @property
+    def what(self) -> str:
+        """What the chat is, in words."""
+        return "repair turn" if self.repairs else "chat"
+
+    def to_payload(self) -> dict[str, Any] | None:
+        """Return JSON types; None for the first turn."""
+        if not (self.tool_rounds or self.repairs):
+            return None
+        return {
+            "tool_rounds": self.tool_rounds,
+            "repairs": self.repairs,
+            "conversation_id": self.conversation_id,
+        }
+
+    @classmethod
+    def from_payload(cls, turn: object) -> Self:
+        """Read what :meth:`to_payload` made; anything else is the first turn."""
+        found = turn if isinstance(turn, Mapping) else {}
+        return cls(
+            tool_rounds=_count(found.get("tool_rounds")),
+            repairs=_count(found.get("repairs")),
+            conversation_id=_text(found, "conversation_id") or "",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +68,7 @@ class ChatEvent:
     chat: Chat
     started_at: float  # Unix seconds
     error: CozeError | None = None  # why it could not be watched any more
+    turn: Turn = field(default_factory=Turn)
 
     def to_payload(self) -> dict[str, Any]:
         """Return JSON types for ``TriggerEvent``."""
@@ -41,6 +81,7 @@ class ChatEvent:
             "logid": self.chat.logid,
             "started_at": self.started_at,
             "error": self.error.to_payload() if self.error else None,
+            "turn": self.turn.to_payload(),
         }
 
     @classmethod
@@ -61,6 +102,7 @@ class ChatEvent:
             ),
             started_at=float(payload["started_at"]),
             error=_error(payload),
+            turn=Turn.from_payload(payload.get("turn")),
         )
 
 
@@ -130,6 +172,10 @@ def _error(payload: Mapping[str, Any]) -> CozeError | None:
         if getattr(error, name) is None:
             setattr(error, name, _text(payload, name))
     return error
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10_000 else 0
 
 
 def _text(payload: Mapping[str, Any], name: str) -> str | None:

@@ -14,7 +14,7 @@ from airflow_provider_coze.protocol.models import Chat, RunHistory
 from airflow_provider_coze.protocol.pacing import CHAT_POLLS, RUN_POLLS, PollSchedule
 from airflow_provider_coze.protocol.retry import RetryPolicy
 from airflow_provider_coze.protocol.statuses import WAITING, chat_phase
-from airflow_provider_coze.triggers.events import ChatEvent, RunEvent
+from airflow_provider_coze.triggers.events import ChatEvent, RunEvent, Turn
 from airflow_provider_coze.triggers.progress import log_chat, log_run
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ async def watch_chat(trigger: CozeChatTrigger) -> ChatEvent:
     except CozeError as error:
         failure = error
     await _not_too_early(trigger)
-    return ChatEvent(chat, trigger.started_at, failure)
+    return ChatEvent(chat, trigger.started_at, failure, Turn.from_payload(trigger.turn))
 
 
 async def watch_run(trigger: CozeWorkflowTrigger) -> RunEvent:

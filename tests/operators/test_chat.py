@@ -40,10 +40,17 @@ def test_the_xcoms_hold_ids_usage_of_this_try_follow_ups_and_logid(coze: Coze, r
     [chat] = coze.ledger
     logid = run.xcoms.pop("logid")
     assert len(logid) == 32
+    used = {"token_count": 120, "input_count": 100, "output_count": 20}
     assert run.xcoms == {
         "chat_id": chat.id,
         "conversation_id": chat.conversation_id,
-        "usage": {"token_count": 120, "input_count": 100, "output_count": 20, "try_number": 3},
+        "usage": {
+            **used,
+            "try_number": 3,
+            "total": used,
+            "attempts": [{**used, "try_number": 3, "what": "chat", "id": chat.id, "reported": True}],
+            "complete": False,  # no store says what the two tries before it used
+        },
         "follow_ups": ["And then?", "Why?"],
     }
 

@@ -125,6 +125,7 @@ def test_the_trigger_gets_ids_and_times_of_the_chat(coze: Coze) -> None:
         "not_before": NOON + 13,
         "poll_interval": 4,
         "cancel_on_kill": False,
+        "turn": None,
     }
 
 

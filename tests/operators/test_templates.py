@@ -15,12 +15,16 @@ from airflow_provider_coze import errors as e
 from airflow_provider_coze.emulator.default_world import ECHO, ECHO_BOT
 from airflow_provider_coze.operators.base import CozeOperator
 from airflow_provider_coze.operators.chat import CozeChatOperator
+from airflow_provider_coze.operators.chatflow import CozeChatflowOperator
 from airflow_provider_coze.operators.workflow import CozeWorkflowOperator
 from airflow_provider_coze.sensors.coze import CozeChatSensor, CozeWorkflowSensor
 from tests.tasks import TOKEN, Coze, TaskInstance
 
 #: What these operators mean by themselves; everything else they take is Coze's, and so a template field.
+#: Arguments that are numbers, functions or types, which no template makes, or switches of ours.
 OURS = {"self", "kwargs", "timeout", "cancel_on_timeout", "cancel_on_kill", "poke_interval"}
+OURS |= {"stream", "tools", "max_tool_rounds", "on_tool_error", "max_repairs", "check_parameters"}
+OURS |= {"on_interrupt", "hitl_users", "hitl_notifiers", "hitl_timeout", "hitl_default"}
 
 
 class Upstream(BaseOperator):
@@ -56,10 +60,14 @@ def rendered(coze: Coze, task: Any, **context: Any) -> Any:
     return coze.prepared(task).execute(context)
 
 
-@pytest.mark.parametrize("kind", [CozeChatOperator, CozeWorkflowOperator, CozeChatSensor, CozeWorkflowSensor])
+@pytest.mark.parametrize(
+    "kind", [CozeChatOperator, CozeWorkflowOperator, CozeChatflowOperator, CozeChatSensor, CozeWorkflowSensor]
+)
 def test_every_argument_that_is_cozes_is_a_template_field(kind: type) -> None:
     arguments = set(inspect.signature(inspect.unwrap(kind.__init__)).parameters) - OURS
-    shared = {"coze_conn_id", "reuse", "on_unknown"} if issubclass(kind, CozeOperator) else {"coze_conn_id"}
+    shared = (
+        {"coze_conn_id", "reuse", "on_unknown", "output_path"} if issubclass(kind, CozeOperator) else {"coze_conn_id"}
+    )
     assert arguments | shared == set(kind.template_fields)
     assert set(getattr(kind, "template_fields_renderers", {})) <= set(kind.template_fields)
 

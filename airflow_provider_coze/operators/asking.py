@@ -1,0 +1,265 @@
+"""What a bot operator does between sending a chat and returning its answer: waiting, tools, questions, repairs.
+
+A task is one chat, and further ones where its answer has to be asked for again. Each is paid for once by itself, so whatever happens in
+between is found again by the next try, which goes through the same steps and pays for none of them twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow_provider_coze.errors import CozeError, CozeOutputTypeError, CozeToolError, CozeTriggerEventError
+from airflow_provider_coze.operators.base import CozeOperator
+from airflow_provider_coze.operators.chat_end import end_late
+from airflow_provider_coze.operators.chat_start import ChatStart, StartedChat, unkept_chat
+from airflow_provider_coze.operators.conversation_store import ConversationStore
+from airflow_provider_coze.operators.purchase import began
+from airflow_provider_coze.operators.tools import ToolBox
+from airflow_provider_coze.protocol import flows
+from airflow_provider_coze.protocol.models import Chat
+from airflow_provider_coze.protocol.outcomes import chat_error
+from airflow_provider_coze.protocol.pacing import CHAT_POLLS
+from airflow_provider_coze.protocol.statuses import WAITING, Phase, chat_phase
+from airflow_provider_coze.protocol.tool_rounds import submit_once
+from airflow_provider_coze.protocol.typed_output import Mismatch
+from airflow_provider_coze.state.record import Submitted
+from airflow_provider_coze.state.stores import Store
+from airflow_provider_coze.triggers.chat import CozeChatTrigger
+from airflow_provider_coze.triggers.events import Turn
+from airflow_provider_coze.triggers.progress import log_chat
+
+if TYPE_CHECKING:
+    from airflow_provider_coze.compat import Context
+
+__all__ = ["AskingOperator"]
+
+
+class AskingOperator(CozeOperator):
+    """Base of operators whose work is a chat. Not to be used by itself."""
+
+    what = "chat"
+    bot_id: str
+    stream: bool
+    on_busy: str
+    conversation_id: str | None
+    cancel_on_timeout: bool
+    cancel_on_kill: bool
+    tools: Mapping[str, Callable[..., Any]] | None
+    max_tool_rounds: int
+    on_tool_error: str
+    max_repairs: int
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._running: Chat | None = None
+        self._turn = Turn()
+
+    @cached_property
+    def _toolbox(self) -> ToolBox:
+        return ToolBox(self.tools or {}, on_error=self.on_tool_error, log=self.log, clock=self.hook.clock)
+
+    def _checked(self) -> dict[str, Any]:
+        """Return the arguments of the chat, all checked, now that templates are rendered."""
+        raise NotImplementedError
+
+    # --- sending
+
+    def _started(self, context: Context, arguments: dict[str, Any]) -> StartedChat:
+        """Return the chat of an earlier try, or a new one.
+
+        The first of a task; a repair has a record of its own, beside that of the chat which it repairs.
+        """
+        purchase = self._purchase_of(context, part=self._turn.part)
+        if not self._turn.part:
+            self._purchase = purchase
+        if purchase is None:
+            return unkept_chat(
+                self.hook,
+                arguments,
+                self.log,
+                on_busy=self.on_busy,
+                until=self._deadline_at,
+                streams=self.stream,
+            )
+        start = ChatStart(
+            self.hook,
+            purchase,
+            self.log,
+            on_unknown=self.on_unknown,
+            on_busy=self.on_busy,
+            until=self._deadline_at,
+            streams=self.stream,
+        )
+        return start.chat(arguments)
+
+    def _store_in_coze(self, context: Context, key: str) -> Store | None:
+        return ConversationStore(
+            self.hook,
+            key=key,
+            bot_id=self.bot_id,
+            conversation_id=self._turn.conversation_id or self.conversation_id,
+            since=began(context),
+            has_past=context["ti"].try_number > 1,
+            strays=self.on_busy == "new" and not self._turn.part,
+        )
+
+    def _noted(self, context: Context, started: StartedChat) -> Chat:
+        """Say of a chat that was sent, or found, where it is."""
+        chat = self._running = started.chat
+        self.log.info(
+            "Chat %s in conversation %s: %s (logid %s)", chat.id, chat.conversation_id, chat.status, chat.logid
+        )
+        self._push(context, chat_id=chat.id, conversation_id=chat.conversation_id, logid=chat.logid)
+        return chat
+
+    # --- waiting
+
+    def _waited(self, context: Context, chat: Chat, started_at: float) -> Any:
+        """Wait for the chat, here or in the triggerer, and return its answer."""
+        if self.deferrable:
+            try:
+                chat = self._watch(chat, started_at, until=self._grace_ends())
+            except CozeError as error:
+                if not self._is_for_the_triggerer(error):
+                    raise
+                chat = self._running or chat
+            if chat_phase(chat.status) in WAITING and not self._is_late():
+                self._wait_in_triggerer(chat, started_at)
+        else:
+            chat = self._watch(chat, started_at, until=self._deadline_at)
+        return self._finish(context, chat, started_at)
+
+    def _waited_anew(self, context: Context, error: CozeTriggerEventError) -> Any:
+        """Wait again for a chat whose trigger sent nothing of use: its ids are in the record, or in this task's XComs."""
+        record = self._purchase.recorded() if self._purchase is not None else None
+        ids = dict(record.ids) if isinstance(record, Submitted) else self._pulled(context, "chat_id", "conversation_id")
+        if not ids.get("chat_id") or not ids.get("conversation_id"):
+            raise error
+        self.log.warning("%s Reading chat %s itself", error, ids["chat_id"])
+        known = Chat(id=ids["chat_id"], conversation_id=ids["conversation_id"], bot_id=self.bot_id, status="")
+        self._set_deadline(context)
+        chat = self._running = self.hook.perform(flows.read_chat(known, self.hook.retry))
+        return self._waited(context, chat, record.at if isinstance(record, Submitted) else self.hook.clock())
+
+    def _watch(self, chat: Chat, started_at: float, *, until: float | None) -> Chat:
+        """Look at the chat until it has ended or the time is up."""
+        watch = flows.Watch(
+            polls=CHAT_POLLS.below(self.poll_interval), since=started_at, until=until, clock=self.hook.clock
+        )
+        while chat_phase(chat.status) in WAITING:
+            seen = chat.status
+            chat = self._running = self.hook.perform(flows.watch_chat(chat, watch))
+            if chat.status == seen:
+                break
+            log_chat(self.log, chat, self.hook.clock() - started_at)
+        return chat
+
+    def _wait_in_triggerer(self, chat: Chat, started_at: float) -> NoReturn:
+        self._running = None
+        self.log.info("Chat %s: %s; waiting for it in the triggerer", chat.id, chat.status)
+        self._push(context=self._context, usage=self._ledger.to_xcom())
+        self.defer(
+            trigger=CozeChatTrigger(
+                conversation_id=chat.conversation_id,
+                chat_id=chat.id,
+                started_at=started_at,
+                coze_conn_id=self.coze_conn_id,
+                bot_id=chat.bot_id,
+                status=chat.status,
+                deadline=self._deadline_at,
+                not_before=self._not_before(),
+                poll_interval=self.poll_interval,
+                cancel_on_kill=self.cancel_on_kill,
+                turn=self._turn.to_payload(),
+            ),
+            method_name="execute_complete",
+        )
+
+    # --- ending
+
+    def _finish(self, context: Context, chat: Chat, started_at: float) -> Any:
+        """Do what a chat that has stopped needs, and return the answer in the end."""
+        waited, self._running = self.hook.clock() - started_at, None
+        phase = chat_phase(chat.status)
+        if phase in WAITING:
+            chat = end_late(self.hook, self.log, chat, waited=waited, cancel=self.cancel_on_timeout)
+        elif phase is Phase.NEEDS_INPUT:
+            self._running = chat
+            return self._answered(context, chat, waited)
+        if chat_phase(chat.status) is not Phase.DONE:
+            self._ledger.add(chat.usage, self._turn.what, chat.id)
+        answer = self.hook.perform(flows.chat_answer(chat, self.hook.retry, waited=waited))
+        self.log.info("Chat %s answered after %.0f s", chat.id, waited)
+        self._ledger.add(chat.usage, self._turn.what, chat.id)
+        self._push(
+            context,
+            chat_id=chat.id,
+            conversation_id=chat.conversation_id,
+            usage=self._ledger.to_xcom(),
+            follow_ups=answer.follow_ups,
+            logid=chat.logid,
+        )
+        try:
+            value = self._typed(answer.text)
+        except Mismatch as mismatch:
+            return self._repaired(context, chat, mismatch)
+        result = self._stored(value)
+        if self._purchase is not None:
+            self._purchase.delivered(conversation_id=chat.conversation_id, chat_id=chat.id)
+        return result
+
+    def _answered(self, context: Context, chat: Chat, waited: float) -> Any:
+        """Give the chat what it waits for, and wait on."""
+        self._ledger.add(chat.usage, self._turn.what, chat.id)
+        questions = self._toolbox.questions(chat.tool_calls)
+        if not self.tools or questions or not chat.tool_calls:
+            raise chat_error(chat, waited=waited)
+        ids = {"chat_id": chat.id, "conversation_id": chat.conversation_id}
+        if self._turn.tool_rounds >= self.max_tool_rounds:
+            raise CozeToolError(
+                f"Chat {chat.id!r} in conversation {chat.conversation_id!r} asks for tools once more after {self._turn.tool_rounds} "
+                "rounds, which is max_tool_rounds. No outputs were submitted: it waits for them, and is billed as far as it went. A retry "
+                "of this task goes on with it and counts its rounds anew; raise max_tool_rounds if it needs more.",
+                **ids,
+            )
+        self._ledger.check("the outputs of its tools", **ids)
+        outputs = self._toolbox.answers(chat.tool_calls)
+        self._set_deadline(context)  # tools take what they take; from here on the bot answers
+        chat = self.hook.perform(submit_once(chat, outputs, self.hook.retry))
+        self._turn = replace(self._turn, tool_rounds=self._turn.tool_rounds + 1)
+        self.log.info("Chat %s: %s with the outputs of %d tool call(s)", chat.id, chat.status, len(outputs))
+        return self._waited(context, chat, self.hook.clock())
+
+    def _repaired(self, context: Context, chat: Chat, mismatch: Mismatch) -> Any:
+        """Show the bot in the same conversation what is wrong with its answer, and wait for a better one."""
+        ids = {"chat_id": chat.id, "conversation_id": chat.conversation_id}
+        if self._turn.repairs >= self.max_repairs:
+            tries = f" after {self._turn.repairs} repair(s)" if self._turn.repairs else ""
+            raise CozeOutputTypeError(
+                f"The answer of chat {chat.id!r} in conversation {chat.conversation_id!r} is not of the output_type{tries}: "
+                f"{mismatch}. It is paid for, and can be read in Coze. A retry of this task reads the same answers again; to ask, and pay, "
+                'anew, run it once with reuse="never".',
+                **ids,
+            )
+        self._ledger.check("a repair turn", **ids)
+        self._turn = replace(
+            self._turn, repairs=self._turn.repairs + 1, tool_rounds=0, conversation_id=chat.conversation_id
+        )
+        self.log.warning(
+            "The answer of chat %s is not of the output_type (%s); asking the bot to repair it (%d of %d)",
+            chat.id,
+            mismatch,
+            self._turn.repairs,
+            self.max_repairs,
+        )
+        arguments = {
+            **self._checked(),
+            "conversation_id": chat.conversation_id,
+            "additional_messages": [{"role": "user", "content_type": "text", "content": mismatch.repair}],
+        }
+        self._set_deadline(context)
+        started = self._started(context, arguments)
+        return self._waited(context, self._noted(context, started), started.since)
