@@ -7,7 +7,16 @@ from dataclasses import replace
 from typing import Protocol
 
 from airflow_provider_coze.emulator.auth import admit
-from airflow_provider_coze.emulator.cloud import catalogue, chat, conversation, file, oauth, workflow, workflow_stream
+from airflow_provider_coze.emulator.cloud import (
+    catalogue,
+    chat,
+    chatflow,
+    conversation,
+    file,
+    oauth,
+    workflow,
+    workflow_stream,
+)
 from airflow_provider_coze.emulator.cloud.envelope import refused, unknown_path
 from airflow_provider_coze.emulator.definitions import AccessToken
 from airflow_provider_coze.emulator.routes import RouteTable
@@ -50,6 +59,7 @@ class Cloud:
         *conversation.ROUTES,
         *workflow.ROUTES,
         *workflow_stream.ROUTES,
+        *chatflow.ROUTES,
         *catalogue.ROUTES,
         *file.ROUTES,
         *oauth.ROUTES,

@@ -50,6 +50,11 @@ def _image(coze: Coze, token: str | None = None) -> str:
     return str(coze.data("POST", "/v1/files/upload", files=files, token=token)["id"])
 
 
+@pytest.fixture
+def studio() -> Coze:
+    return Coze(Emulator(dialect="studio", clock=lambda: NOON))
+
+
 # --- tools
 
 
@@ -117,35 +122,53 @@ def test_a_workflow_may_work_out_what_to_ask_next(coze: Coze) -> None:
     assert _resume(coze, workflow.id, asked, "enough")["data"] == "3"
 
 
-@pytest.mark.parametrize("dialect", ["cloud", "studio"])
-def test_a_chatflow_asks_in_the_conversation_and_goes_on_with_what_is_said_next(dialect: Any) -> None:
-    coze = Coze(Emulator(dialect=dialect, clock=lambda: NOON))
+def _say(coze: Coze, body: dict[str, Any], text: str) -> list[tuple[str, Any]]:
+    messages = chat_body("", text)["additional_messages"]
+    return coze.events("POST", "/v1/workflows/chat", {**body, "additional_messages": messages})
+
+
+def test_a_chatflow_asks_in_the_conversation_and_goes_on_with_what_is_said_next(coze: Coze) -> None:
     workflow = coze.emulator.add_workflow(mode="chatflow", interrupt=CITY, output=Template("{message} {answer}"))
     body = {"workflow_id": workflow.id, "bot_id": coze.emulator.world.bots[1].id}
-
-    def say(text: str, **more: str) -> list[tuple[str, Any]]:
-        messages = chat_body("", text)["additional_messages"]
-        return coze.events("POST", "/v1/workflows/chat", {**body, **more, "additional_messages": messages})
-
-    asked = say("weather in")
+    asked = _say(coze, body, "weather in")
     contents = [data["content"] for name, data in asked if name == "conversation.message.completed"]
     assert contents[0] == "Which city?"
     assert [json.loads(content)["msg_type"] for content in contents[1:]] == ["interrupt", "generate_answer_finish"]
     assert [name for name, _ in asked[-2:]] == ["conversation.chat.requires_action", "done"]
-    told = say("Hangzhou", conversation_id=asked[0][1]["conversation_id"])
+    told = _say(coze, {**body, "conversation_id": asked[0][1]["conversation_id"]}, "Hangzhou")
     assert next(d["content"] for n, d in told if n == "conversation.message.completed") == "weather in Hangzhou"
     assert told[-2][0] == "conversation.chat.completed"
     assert told[-1][1] == asked[-1][1]  # the same run, under the same debug_url
     assert [entry.continued for entry in coze.emulator.ledger] == [1]
 
 
+def test_a_chatflow_of_studio_asks_in_words_or_on_a_card(studio: Coze) -> None:
+    workflow = studio.emulator.add_workflow(
+        mode="chatflow", interrupt=[CITY, NIGHTS], output=lambda inputs: " ".join(inputs.answers)
+    )
+    body = {"workflow_id": workflow.id, "bot_id": studio.emulator.world.bots[1].id}
+    body["conversation_id"] = studio.data("POST", "/v1/conversation/create", {})["id"]
+    asked = _say(studio, body, "x")
+    assert [name for name, _ in asked[2:]] == [
+        "conversation.message.delta",
+        "conversation.message.completed",
+        "conversation.chat.requires_action",
+        "done",
+    ]
+    card = _say(studio, body, "Hangzhou")[2]
+    assert (card[0], card[1]["content_type"]) == ("conversation.message.completed", "card")
+    info = json.loads(json.loads(card[1]["content"])["x_properties"]["workflow_card_info"])
+    assert info["input_card_data"] == [{"type": "integer", "name": "nights", "required": True}]
+    told = _say(studio, body, '{"nights": 2}')
+    assert told[-3][1]["content"] == 'Hangzhou {"nights": 2}'
+    assert {data["execute_id"] for _, data in (asked[0], told[-2])} == {studio.emulator.ledger[0].id}
+
+
 def test_a_chatflow_fails_at_the_third_answer_it_does_not_accept(coze: Coze) -> None:
     workflow = coze.emulator.add_workflow(mode="chatflow", interrupt=Interrupt("yes?", accepts=["yes"]), output="ok")
     body = {"workflow_id": workflow.id, "bot_id": coze.emulator.world.bots[1].id}
-    body["additional_messages"] = chat_body("", "no")["additional_messages"]
-    events = coze.events("POST", "/v1/workflows/chat", body)
-    body["conversation_id"] = events[0][1]["conversation_id"]
-    ends = [coze.events("POST", "/v1/workflows/chat", body)[-2][0] for _ in range(3)]
+    body["conversation_id"] = _say(coze, body, "no")[0][1]["conversation_id"]
+    ends = [_say(coze, body, "no")[-2][0] for _ in range(3)]
     assert ends == [*["conversation.chat.requires_action"] * 2, "conversation.chat.failed"]
 
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from airflow_provider_coze.emulator.app import Emulator
+from airflow_provider_coze.emulator.definitions import Failure, Interrupt
 from airflow_provider_coze.protocol.messages import FilePart
 from tests.emulator.conftest import NOON, Coze, chat_body, ids
 
@@ -233,15 +234,75 @@ def test_a_streamed_run_has_debug_urls_and_node_ids(coze: Coze) -> None:
     assert coze.events("POST", "/v1/workflow/stream_resume", body)[-1][0] == "Done"
 
 
-def test_a_chatflow_is_numbered_from_one(coze: Coze) -> None:
-    body = {
-        "workflow_id": CHATFLOW,
-        "bot_id": ECHO,
-        "additional_messages": chat_body(ECHO, "x")["additional_messages"],
-    }
+@pytest.fixture
+def chatflow_body(coze: Coze) -> dict[str, object]:
+    messages = chat_body(ECHO, "x y")["additional_messages"]
+    return {"workflow_id": CHATFLOW, "bot_id": ECHO, "additional_messages": messages}
+
+
+def test_a_chatflow_is_numbered_from_one_and_tells_its_run(coze: Coze, chatflow_body: dict[str, object]) -> None:
+    body = {**chatflow_body, "parameters": {"CONVERSATION_NAME": "c"}}
     stream = coze.send("POST", "/v1/workflows/chat", body).body
     assert stream.startswith(b"id: 1\nevent: conversation.chat.created\ndata: {")
+    events = coze.events("POST", "/v1/workflows/chat", body)
+    assert [name.removeprefix("conversation.") for name, _ in events] == [
+        *["chat.created", "chat.in_progress", *["message.delta"] * 4],
+        *["message.completed", "chat.completed", "done"],  # and neither verbose messages nor follow-ups
+    ]
+    assert events[0][1]["execute_id"] == coze.emulator.ledger[1].id
+    assert len({entry.conversation_id for entry in coze.emulator.ledger}) == 1  # the name is one conversation's
     assert coze.body("GET", f"/v1/workflows/{CHATFLOW}")["data"] == {"role": None}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "conversation name is requried"),
+        ({"conversation_id": "7"}, "conversation not found"),
+        ({"additional_messages": []}, "additional_messages is requird"),
+        ({"app_id": "7"}, "cannot be set at the same time"),
+    ],
+)
+def test_what_a_chatflow_refuses_has_the_code_of_a_failed_operation(
+    coze: Coze, chatflow_body: dict[str, object], given: dict[str, object], said: str
+) -> None:
+    response = coze.send("POST", "/v1/workflows/chat", {**chatflow_body, **given})
+    refused = json.loads(response.body)
+    assert (response.status, refused["code"], said in refused["msg"]) == (200, 777777775, True)
+    assert coze.emulator.ledger == []
+
+
+def test_a_chatflow_that_fails_says_so_in_a_last_event_called_error(
+    coze: Coze, chatflow_body: dict[str, object]
+) -> None:
+    broken = coze.emulator.add_workflow(mode="chatflow", failure=Failure(720701002, "division by zero"))
+    made = coze.data("POST", "/v1/conversation/create", {})
+    body = {**chatflow_body, "workflow_id": broken.id, "conversation_id": made["id"]}
+    events = coze.events("POST", "/v1/workflows/chat", body)
+    assert [name for name, _ in events] == ["conversation.chat.created", "conversation.chat.in_progress", "error"]
+    assert (events[-1][1]["code"], "execute_id=" in events[-1][1]["debug_url"]) == ("720701002", True)
+
+
+@pytest.mark.parametrize(
+    ("interrupt", "told"),
+    [
+        (
+            Interrupt("Which city?"),
+            {"messages": [{"type": "question", "content_type": "text", "content": "Which city?"}]},
+        ),
+        (
+            Interrupt("?", type=5, parameters={"n": "integer"}),
+            {"content_type": "form_schema", "content": '[{"type":"integer","name":"n","required":true}]'},
+        ),
+    ],
+)
+def test_an_interrupt_tells_a_talk_or_a_form(coze: Coze, interrupt: Interrupt, told: dict[str, object]) -> None:
+    workflow = coze.emulator.add_workflow(interrupt=interrupt)
+    ((_, asked),) = coze.events("POST", "/v1/workflow/stream_run", {"workflow_id": workflow.id})
+    data = json.loads(asked["interrupt_data"]["data"])
+    for message in data.get("messages", []):
+        assert asked["interrupt_data"]["event_id"].endswith(f"/{message.pop('id')}")
+    assert data == told
 
 
 def test_an_uploaded_file_has_a_uri_and_capital_letters(coze: Coze) -> None:

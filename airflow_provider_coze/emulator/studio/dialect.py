@@ -14,7 +14,7 @@ from airflow_provider_coze.emulator.auth import token_of
 from airflow_provider_coze.emulator.definitions import AccessToken
 from airflow_provider_coze.emulator.routes import RouteTable
 from airflow_provider_coze.emulator.store import Store
-from airflow_provider_coze.emulator.studio import chat, conversation, workflow
+from airflow_provider_coze.emulator.studio import chat, chatflow, conversation, workflow
 from airflow_provider_coze.emulator.wire import Refusal, Reply, Route, answer
 from airflow_provider_coze.emulator.world import World
 
@@ -24,7 +24,7 @@ __all__ = ["Studio"]
 class Studio:
     """A self-hosted Coze Studio."""
 
-    _routes = (*chat.ROUTES, *conversation.ROUTES, *workflow.ROUTES)
+    _routes = (*chat.ROUTES, *conversation.ROUTES, *workflow.ROUTES, *chatflow.ROUTES)
     _table = RouteTable(_routes)
     # Paths behind the token check, whatever the method; everything else is the web interface's, behind a session.
     _open_paths = tuple(

@@ -10,14 +10,13 @@ import json
 from typing import Any
 
 from airflow_provider_coze.emulator.cloud.workflow import RESUME_BODY, begin, debug_url, pending_run, usage_json
-from airflow_provider_coze.emulator.cloud.workflow_stream import CHATFLOW_BODY, chatflow_story
 from airflow_provider_coze.emulator.definitions import Workflow
-from airflow_provider_coze.emulator.runs import ASYNC, STREAM, SYNC, Run, compact
+from airflow_provider_coze.emulator.runs import ASYNC, STREAM, SYNC, Question, Run, compact
 from airflow_provider_coze.emulator.schema import ANY, BOOLEAN, STRING, STRINGS, Shape, required
-from airflow_provider_coze.emulator.sse import studio_chatflow_event, workflow_event
+from airflow_provider_coze.emulator.sse import workflow_event
 from airflow_provider_coze.emulator.wire import Call, Frame, Refusal, Reply, Route, answer, event_stream
 
-__all__ = ["ROUTES"]
+__all__ = ["OPERATION_FAILED", "ROUTES", "published"]
 
 #: Public codes of three errors (OpenAPICode); the last two have none of their own.
 NOT_PUBLISHED, NO_INTERRUPTS, BAD_PARAMETER, NOT_FOUND, OPERATION_FAILED = 6031, 6039, 4000, 720702004, 777777775
@@ -25,7 +24,7 @@ NOT_PUBLISHED, NO_INTERRUPTS, BAD_PARAMETER, NOT_FOUND, OPERATION_FAILED = 6031,
 
 def run(call: Call) -> Reply:
     """``POST /v1/workflow/run``. No plan, no 90 s: the bundled proxy waits ten minutes."""
-    workflow = _published(call)
+    workflow = published(call)
     is_async = call.body.get("is_async") is True
     started = begin(call, workflow, ASYNC if is_async else SYNC)
     started.limit_seconds = float("inf")  # execution timeouts default to none
@@ -47,7 +46,7 @@ def run(call: Call) -> Reply:
 
 def stream_run(call: Call) -> Reply:
     """``POST /v1/workflow/stream_run``."""
-    started = begin(call, _published(call), STREAM)
+    started = begin(call, published(call), STREAM)
     started.limit_seconds = float("inf")
     return event_stream(_frames(call, started))
 
@@ -89,15 +88,6 @@ def history(call: Call) -> Reply:
     return answer({"data": [data], "BaseResp": None})
 
 
-def chatflow(call: Call) -> Reply:
-    """``POST /v1/workflows/chat``: numbered from 1."""
-    _published(call)
-    story = chatflow_story(call)
-    return event_stream(
-        [Frame(at, studio_chatflow_event(number, event, data)) for number, (at, event, data) in enumerate(story, 1)]
-    )
-
-
 def info(call: Call) -> Reply:
     """``GET /v1/workflows/{id}``: a chatflow's role, and nothing of what the cloud tells."""
     if call.world.workflow(call.ids["workflow_id"]) is None:
@@ -105,7 +95,11 @@ def info(call: Call) -> Reply:
     return answer({"code": 0, "msg": "", "data": {"role": None}, "BaseResp": None})
 
 
-def _published(call: Call) -> Workflow:
+def published(call: Call) -> Workflow:
+    """Find the workflow that the body names, and read its parameters, which may be text.
+
+    :raises Refusal: 720702004 there is none, 6031 it is not published, 4000 its parameters.
+    """
     body = call.body
     if isinstance(body.get("parameters"), str):
         try:
@@ -145,7 +139,7 @@ def _frames(call: Call, started: Run) -> list[Frame]:
             last = number == len(node.pieces) - 1
             story.append((start, "Message", _message(piece, number, node.node_id, last, "Message", node.title)))
     if question is not None:
-        asked = {"event_id": question.event_id, "type": question.interrupt.type, "data": question.interrupt.question}
+        asked = {"event_id": question.event_id, "type": question.interrupt.type, "data": interrupt_data(question)}
         story.append((end, "Interrupt", {"debug_url": url, "interrupt_data": asked}))
     elif error is not None:
         # A failed workflow is "Error"; a lowercase "error", with plain text, is a stream that broke inside the server.
@@ -156,6 +150,16 @@ def _frames(call: Call, started: Run) -> list[Frame]:
         story.append((end, "Message", message))
         story.append((end, "Done", {"debug_url": url}))
     return [Frame(at, workflow_event(number, event, data)) for number, (at, event, data) in enumerate(story)]
+
+
+def interrupt_data(question: Question) -> str:
+    """Return what an interrupt says: the form of an input node, or the talk of a question node so far."""
+    interrupt = question.interrupt
+    if interrupt.parameters:
+        fields = [{"type": kind, "name": name, "required": True} for name, kind in interrupt.parameters.items()]
+        return compact({"content_type": "form_schema", "content": compact(fields)})
+    said = {"type": "question", "content_type": "text", "content": interrupt.question}
+    return compact({"messages": [{**said, "id": question.event_id.partition("/")[2]}]})
 
 
 def _message(content: str, number: int, node_id: str, last: bool, kind: str, title: str) -> dict[str, Any]:
@@ -198,7 +202,6 @@ ROUTES = [
         history,
         query={"workflow_id": required(STRING), "execute_id": required(STRING)},
     ),
-    Route("POST", "/v1/workflows/chat", chatflow, body=CHATFLOW_BODY),
     Route(
         "GET",
         "/v1/workflows/{workflow_id}",
