@@ -14,10 +14,13 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_coze import errors as e
 from airflow_provider_coze.emulator import scenarios
 from airflow_provider_coze.emulator.default_world import FILE_ROW
+from airflow_provider_coze.emulator.definitions import Bot, Template
 from airflow_provider_coze.operators import file_inputs
+from airflow_provider_coze.operators.chat import CozeChatOperator
 from airflow_provider_coze.operators.file import CozeFileUploadOperator, coze_file
 from airflow_provider_coze.operators.file_inputs import FileInputs
-from tests.tasks import LOGGER, TOKEN, Coze, TaskInstance
+from airflow_provider_coze.operators.workflow import CozeWorkflowOperator
+from tests.tasks import LOGGER, TOKEN, Coze, Run, TaskInstance
 
 UPLOAD = "POST /v1/files/upload"
 CSV = b"city,sales\nA,10\nB,20.5\n"
@@ -120,3 +123,52 @@ def test_many_files_are_uploaded_by_mapping_over_their_paths(coze: Coze, sales: 
     mapped = CozeFileUploadOperator.partial(task_id="upload").expand(source=[str(sales)])
     task = coze.prepared(mapped.unmap({"source": str(sales)}))
     assert task.execute({"ti": TaskInstance()}) in coze.emulator.store.files
+
+
+# --- in the operators that use files
+
+
+def test_a_run_uploads_its_files_and_reads_them(run: Run, coze: Coze, sales: Path) -> None:
+    row = run(CozeWorkflowOperator, workflow_id=FILE_ROW, parameters={"file": coze_file(sales)})
+    assert (row["file_name"], row["total"]) == ("销售.csv", 30.5)
+    assert coze.asked(UPLOAD) == 1
+
+
+def test_a_chat_uploads_its_files_and_the_bot_gets_them(run: Run, coze: Coze, sales: Path) -> None:
+    coze.world.bots.append(Bot(id="7511000000000000077", answer=Template("{message} {files}")))
+    content = ["Look:", coze_file(sales), coze_file("https://example.com/a.png")]
+    answer = run(CozeChatOperator, bot_id="7511000000000000077", additional_messages=[{"content": content}])
+    assert answer == "Look: ['销售.csv', 'https://example.com/a.png']"
+    assert coze.asked(UPLOAD) == 1
+
+
+def test_a_run_whose_file_is_not_there_is_not_begun(run: Run, coze: Coze) -> None:
+    with pytest.raises(e.CozeInputError, match="does not exist on this worker"):
+        run(CozeWorkflowOperator, workflow_id=FILE_ROW, parameters={"file": coze_file("nowhere.csv")})
+    assert coze.ledger == []
+
+
+def test_a_later_try_that_goes_on_with_a_run_neither_uploads_nor_needs_the_file(
+    run: Run, coze: Coze, sales: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COZE__STATE_PATH", f"file://{tmp_path}/state")
+    arguments: dict[str, Any] = {"workflow_id": FILE_ROW, "parameters": {"file": coze_file(sales)}, "reuse": "always"}
+    first = run(CozeWorkflowOperator, **arguments)
+    sales.unlink()
+    file_inputs._UPLOADS.clear()
+    assert run(CozeWorkflowOperator, try_number=2, **arguments) == first
+    assert (coze.asked(UPLOAD), len(coze.ledger)) == (1, 1)
+
+
+@pytest.mark.parametrize("how", [scenarios.server_error, scenarios.reset])
+def test_an_upload_that_fails_leaves_nothing_that_a_later_try_would_wonder_about(
+    run: Run, coze: Coze, sales: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Any
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COZE__STATE_PATH", f"file://{tmp_path}/state")
+    arguments: dict[str, Any] = {"workflow_id": FILE_ROW, "parameters": {"file": coze_file(sales)}}
+    coze.script(how(after_commit=True), on=UPLOAD)
+    with pytest.raises(e.CozeError, match="It was the upload of"):
+        run(CozeWorkflowOperator, **arguments)
+    assert coze.ledger == []
+    assert run(CozeWorkflowOperator, try_number=2, **arguments)["rows"] == 2
+    assert len(coze.ledger) == 1
