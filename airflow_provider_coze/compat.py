@@ -174,13 +174,13 @@ def has_forms() -> bool:
 
 def ask_people(
     ti: Any, *, subject: str, body: str, options: list[str], params: dict[str, Any], users: list[dict[str, str]]
-) -> bool:
+) -> dict[str, Any]:
     """Put a question into the form of a task instance, and take the answer out that is in it.
 
     A task instance has one form in all its tries. Up to 3.3 Airflow leaves in it what was asked first, and removes only the answer
     (measured on 3.1.8 and 3.3.2), which ``upsert_hitl_detail`` of its SDK does not tell: hence its message.
 
-    :returns: whether the form shows this question.
+    :returns: subject, body and params that the form has now.
     """
     from airflow.sdk.api.datamodels._generated import HITLUser
     from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
@@ -195,8 +195,8 @@ def ask_people(
         multiple=False,
         assigned_users=[HITLUser(id=user["id"], name=user["name"]) for user in users],
     )
-    shown: Any = SUPERVISOR_COMMS.send(message)
-    return getattr(shown, "subject", None) == subject and getattr(shown, "body", None) == body
+    kept: Any = SUPERVISOR_COMMS.send(message)
+    return {name: getattr(kept, name, None) for name in ("subject", "body", "params")}
 
 
 async def aform_answer(ti_id: str) -> dict[str, Any] | None:

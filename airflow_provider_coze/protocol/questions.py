@@ -122,10 +122,10 @@ class Question:
             event_id=event_id,
             interrupt_type=kind,
             execute_id=execute_id or (run if has_both else ""),
-            text=text.strip() or said.strip() or _made_up(title, fields),
+            text=_clean(text).strip() or _clean(said).strip() or _made_up(_clean(title), fields),
             fields=fields,
             options=() if fields else options,
-            node_title=title,
+            node_title=_clean(title),
         )
 
     def to_payload(self) -> dict[str, Any]:
@@ -227,9 +227,9 @@ def _field(name: str, found: Mapping[str, Any]) -> QuestionField:
     defaults = [found[key] for key in ("default", "default_value", "defaultValue") if found.get(key) not in (None, "")]
     return QuestionField(
         name=name,
-        type=_TYPES.get(kind, kind)[:_MAX_SHORT],
+        type=_clean(_TYPES.get(kind, kind))[:_MAX_SHORT],
         required=found.get("required") in (True, 1, "true"),
-        description=(_text(found.get("description")) or _text(found.get("desc")))[:_MAX_SHORT],
+        description=_clean(_text(found.get("description")) or _text(found.get("desc")))[:_MAX_SHORT],
         options=_options(found.get("options") or found.get("enum")),
         default=defaults[0] if defaults and len(json.dumps(defaults[0])) <= _MAX_TEXT else None,
     )
@@ -268,7 +268,7 @@ def _option_texts(value: object) -> Iterator[str]:
                 (each[key] for key in ("name", "label", "value", "text") if isinstance(each.get(key), str)), None
             )
         if isinstance(found, str) and found.strip():
-            yield found
+            yield _clean(found)
 
 
 def _made_up(title: str, fields: Sequence[QuestionField]) -> str:
@@ -295,8 +295,13 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _clean(text: str) -> str:
+    """Return a text that every database keeps: PostgreSQL takes no NUL, and UTF-8 no half of a surrogate pair."""
+    return text.encode(errors="replace").decode().replace("\0", "\ufffd")
+
+
 def _is_name(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and len(value) <= _MAX_SHORT
+    return isinstance(value, str) and bool(value.strip()) and len(value) <= _MAX_SHORT and value == _clean(value)
 
 
 def _names(found: Mapping[str, Any]) -> list[str]:
