@@ -146,7 +146,7 @@ def test_events_can_be_read_one_by_one(coze: Coze) -> None:
 # --- what is as with every other call
 
 
-@pytest.mark.parametrize("status", [200, 401])
+@pytest.mark.parametrize("status", [200, pytest.param(401, marks=pytest.mark.matrix)])
 def test_a_token_that_is_refused_is_replaced_once_before_the_stream_begins(
     coze: Coze, into: Into, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:

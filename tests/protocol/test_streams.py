@@ -515,7 +515,7 @@ def test_a_failing_workflow_fails_in_its_stream(emulator: Emulator) -> None:
     ("operation", "case"),
     [
         ("chat_stream", "text"),
-        ("chatflow_stream", "text"),
+        pytest.param("chatflow_stream", "text", marks=pytest.mark.matrix),
         ("workflow_stream", "interrupted"),
         ("workflow_stream", "text"),
     ],
