@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import runpy
 import uuid
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -523,3 +525,14 @@ def test_a_form_of_many_fields_has_a_name_for_each() -> None:
     assert "_options" not in form
     sent = {name: name.upper() for name in form if name not in (NUMBER, ANSWER)}
     assert set(answer_in(asked, sent) or {}) == set(names)
+
+
+def test_the_page_about_questions_has_operators_that_answer() -> None:
+    made = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "snippets" / "questions.py"))
+    answer = Answering(made["answer"])
+    asker: Any = None
+    assert answer.ask(asker, CITY).data == "Hangzhou"
+    assert answer.ask(asker, DAY).data == '{"days": 3}'
+    tasks = [*made["dag"].tasks, *made["answered"].tasks]
+    assert [task.on_interrupt for task in tasks] == ["hitl", "hitl", made["answer"]]
+    assert [problem for task in tasks for problem in task._answering.problems()] == []
