@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -43,10 +44,20 @@ _STUDIO_FIELDS = {"log_id": "logid", "error_msg": "error_message", "creator_d": 
 #: Routes that Studio does not have, and what that means to the caller.
 _STUDIO_MISSING = (
     (re.compile(r"/v3/chat/submit_tool_outputs"), "submitting tool outputs"),
+    (re.compile(r"/v1/conversation/message/(create|retrieve|modify|delete)"), "single messages of a conversation"),
+    (re.compile(r"/v1/conversations/[^/]+/messages/.*"), "feedback on messages"),
+    (re.compile(r"/v1/workflows/resume"), "resuming a run that was not streamed; one that was streamed can be resumed"),
     (re.compile(r"/v1/workflows/[^/]+/run_histories/[^/]+/execute_nodes/.*"), "the outputs of single nodes"),
+    (re.compile(r"/v1/workflows(/[^/]+/versions)?"), "listing workflows and their versions"),
     (re.compile(r"/v1/files/retrieve"), "looking a file up"),
+    (re.compile(r"/v1/(bots|apps|space/published_bots_list)"), "listing bots and apps"),
+    (re.compile(r"/v1/bot/(create|update|publish)|/v1/bots/[^/]+/(unpublish|versions)"), "making and publishing bots"),
     (re.compile(r"/v1/(workspaces|users/me|commerce/.*)"), "accounts, workspaces and plans"),
+    (re.compile(r"/v1/(audio/.*|variables)"), "speech and variables"),
 )
+#: What the cloud tells of a workflow and Studio does not: only a chatflow's role is there.
+_WORKFLOW = re.compile(r"/v1/workflows/[^/]+")
+_CHATFLOW_PATH = "/v1/workflows/chat"
 #: Chats say no with HTTP 400 and code 400; their own code is at the beginning of the text, and a stack trace may end it
 #: (backend/api/handler/coze/agent_run_service.go, backend/pkg/errorx/internal).
 _STUDIO_CODE_IN_TEXT = re.compile(r"code=(\d+) message=(.*?)(?=\nstack=|\Z)", re.DOTALL)
@@ -75,12 +86,16 @@ def _request(request: Request, dialect: Dialect) -> Request:
         request = replace(request, path=dialect.run_path)
     if not dialect.studio:
         return request
-    for pattern, missing in _STUDIO_MISSING:
-        if pattern.fullmatch(request.path):
-            raise CozeInputError(
-                f"Coze Studio has no {request.method} {request.path} ({missing}). Nothing was sent. "
-                'If the connection is the cloud\'s, set its dialect to "cloud".'
-            )
+    if missing := _missing_on_studio(request):
+        raise CozeInputError(
+            f"Coze Studio has no {request.method} {request.path} ({missing}). Nothing was sent. "
+            'If the connection is the cloud\'s, set its dialect to "cloud".'
+        )
+    if request.path == _CHATFLOW_PATH and not _names_conversation(request.json):
+        raise CozeInputError(
+            "A chatflow of Coze Studio needs a conversation_id, or a name for the conversation in the parameter "
+            f"CONVERSATION_NAME; the cloud would make a conversation by itself ({request.method} {request.path}). Nothing was sent."
+        )
     if found := _HISTORY.fullmatch(request.path):
         query = {"workflow_id": unquote(found[1]), "execute_id": unquote(found[2])}
         return replace(request, path="/v1/workflow/get_run_history", query=query)
@@ -90,7 +105,23 @@ def _request(request: Request, dialect: Dialect) -> Request:
     return request
 
 
+def _missing_on_studio(request: Request) -> str:
+    """Return what the operation is about, if Studio does not have it."""
+    if request.method == "GET" and "include_input_output" in request.query and _WORKFLOW.fullmatch(request.path):
+        return "the inputs and outputs of a workflow"
+    return next((missing for pattern, missing in _STUDIO_MISSING if pattern.fullmatch(request.path)), "")
+
+
+def _names_conversation(body: object) -> bool:
+    if not isinstance(body, Mapping):
+        return False
+    parameters = body.get("parameters")
+    named = isinstance(parameters, Mapping) and parameters.get("CONVERSATION_NAME")
+    return bool(body.get("conversation_id") or named)
+
+
 def _response(asked: Request, response: Response) -> Response:
+    response = replace(response, dialect="studio")
     try:
         body = read_json(response.body)
     except ValueError:

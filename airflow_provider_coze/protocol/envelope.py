@@ -7,6 +7,7 @@ The code speaks first and the HTTP status second, because Coze answers most refu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
@@ -17,7 +18,7 @@ from airflow_provider_coze.protocol import codes
 from airflow_provider_coze.protocol.json_text import read_json
 from airflow_provider_coze.protocol.messages import Call, Replay, Response
 
-__all__ = ["is_expired_token", "logid_in", "meaning_of", "open_envelope"]
+__all__ = ["is_expired_token", "kind_of_server", "logid_in", "meaning_of", "open_envelope"]
 
 #: Enough of an HTML page or of a model's complaint to recognise it; a log is not the place for the rest.
 _MAX_QUOTED = 500
@@ -26,6 +27,20 @@ _IN_WORDS = -1
 
 #: RFC 6585, 4: the sender is over its rate. We read it as "not begun", whatever the code beside it says.
 _TOO_MANY_REQUESTS = 429
+
+#: Coze Studio's log ids (backend/api/middleware/log.go of github.com/coze-dev/coze-studio); the cloud's are x-tt-logid, and no UUIDs.
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+#: What Coze Studio says for itself, where a proxy takes its headers away: backend/api/middleware/{session,openapi_auth}.go,
+#: backend/api/router/register.go.
+_STUDIO_SAYS = re.compile(
+    r"missing session_key in cookie|authentication failed: (missing authorization in header|missing api_key in request|api key invalid)"
+)
+#: Keys that only its answers have in place of ``data``, none of them of an operation that is billed: idl/conversation of the same.
+_STUDIO_KEYS = frozenset({"ChatV3ChatDetail", "Messages", "ConversationData"})
+_ADVICE = {
+    "studio": "The host looks like Coze Studio: set the connection's dialect to studio.",
+    "cloud": "The host looks like Coze's cloud: set the connection's dialect to cloud.",
+}
 
 
 def open_envelope(response: Response, call: Call[Any]) -> Mapping[str, Any]:
@@ -37,12 +52,14 @@ def open_envelope(response: Response, call: Call[Any]) -> Mapping[str, Any]:
     body = _json_object(response.body)
     code = _code(body)
     if code == 0 and response.status < 300 and body is not None:
+        if response.dialect == "cloud" and _is_in_studios_words(body):
+            raise _misunderstood(response, call, body)
         return body
     if code == 0 and response.status < 300:
         raise CozeProtocolError(
             f"{_where(response, call)} was answered with HTTP {response.status}, but not with a JSON object: "
             f"{_shown(response.body)}. Check that the connection's Host is the API's address and not a web page's."
-            f"{_consequence(call, codes.UNKNOWN, None)}",
+            f"{_other_dialect(response, body)}{_consequence(call, codes.UNKNOWN, None)}",
             status=response.status,
             origin=response.origin or None,
             logid=logid_in(response, body),
@@ -58,6 +75,46 @@ def is_expired_token(response: Response) -> bool:
     if not any(str(code).encode() in response.body for code in codes.EXPIRED_TOKEN_CODES):
         return False
     return _code(_json_object(response.body)) in codes.EXPIRED_TOKEN_CODES
+
+
+def kind_of_server(response: Response, body: Mapping[str, Any] | None = None) -> str | None:
+    """Tell by an answer which kind of server gave it: ``cloud``, ``studio``, or None where it does not show.
+
+    :param body: its JSON object, where that is at hand.
+    """
+    if response.headers.get("x-tt-logid"):
+        return "cloud"
+    if _UUID.fullmatch(response.headers.get("x-log-id", "")):
+        return "studio"
+    known = body or {}
+    msg = str(known.get("msg") or "")
+    if _STUDIO_SAYS.match(msg) or (response.status == 404 and _code(known) == 404 and msg == "not found"):
+        return "studio"
+    if isinstance(known.get("detail"), Mapping) and known["detail"].get("logid"):
+        return "cloud"
+    return "cloud" if response.status == 404 and _code(known) == 4000 and "does not exist" in msg else None
+
+
+def _other_dialect(response: Response, body: Mapping[str, Any] | None) -> str:
+    """Say it when the answer is of another kind of server than the connection says."""
+    seen = kind_of_server(response, body)
+    return f" {_ADVICE[seen]}" if seen is not None and seen != response.dialect else ""
+
+
+def _is_in_studios_words(body: Mapping[str, Any]) -> bool:
+    data = body.get("data")
+    return not _STUDIO_KEYS.isdisjoint(body) or (isinstance(data, Mapping) and "creator_d" in data)
+
+
+def _misunderstood(response: Response, call: Call[Any], body: Mapping[str, Any]) -> CozeProtocolError:
+    """Return the error for an answer that would be read as an empty one. None of these operations is billed."""
+    return CozeProtocolError(
+        f"{_where(response, call)} was answered in the words of Coze Studio, and the connection's dialect is the cloud's. "
+        f"{_ADVICE['studio']} Nothing was started by this request, so nothing is billed for it; a retry of the task sends it again.",
+        status=response.status,
+        origin=response.origin or None,
+        logid=logid_in(response, body),
+    )
 
 
 def _refusal(response: Response, call: Call[Any], body: Mapping[str, Any], code: int) -> CozeAPIError:
@@ -80,7 +137,7 @@ def _refusal(response: Response, call: Call[Any], body: Mapping[str, Any], code:
         advice = f"The permission of this operation is {call.permission}. {advice}"
     return meaning.error(
         f"{_where(response, call)} was refused with {said} ({meaning.meaning}){quoted} ({', '.join(facts)}). "
-        f"{advice}{_consequence(call, meaning, debug_url)}",
+        f"{advice}{_other_dialect(response, body)}{_consequence(call, meaning, debug_url)}",
         code=own_code,
         msg=msg[:_MAX_QUOTED] or None,
         logid=logid,

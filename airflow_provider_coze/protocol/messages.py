@@ -111,6 +111,7 @@ class Response:
     body: bytes = field(repr=False)  # b"" beside a stream
     origin: str = ""  # scheme://host:port that answered; a token of one Coze site fails on another
     stream: Chunks | AsyncChunks | None = field(default=None, repr=False, compare=False)  # whoever has it closes it
+    dialect: str = "cloud"  # of the connection: the kind of server that is expected to have answered
 
 
 class Replay(enum.Enum):

@@ -16,7 +16,7 @@ from airflow_provider_coze.errors import CozeError, CozeInputError
 from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.auth import FixedToken, signed
 from airflow_provider_coze.protocol.dialects import dialect_of, spoken
-from airflow_provider_coze.protocol.endpoints import account, chat, conversation, file, workflow
+from airflow_provider_coze.protocol.endpoints import account, catalogue, chat, conversation, file, workflow
 from airflow_provider_coze.protocol.messages import Call, Flow, Replay, Request, Response, Send
 from airflow_provider_coze.protocol.models import Chat, RunHistory
 from airflow_provider_coze.protocol.retry import RetryPolicy
@@ -73,6 +73,12 @@ def test_the_version_of_a_workflow_has_another_name_there() -> None:
         conversation.create_conversation(bot_id="1"),
         conversation.conversation_messages(conversation_id="1"),
         file.upload_file(filename="a", content=b"b"),
+        chat.stream_chat(bot_id="1", user_id="u", additional_messages=[]),
+        workflow.stream_run(workflow_id="1", parameters={}),
+        workflow.stream_resume(workflow_id="1", event_id="2/3", interrupt_type=2, resume_data="x"),
+        workflow.stream_chatflow(workflow_id="1", additional_messages=[], conversation_id="2"),
+        workflow.stream_chatflow(workflow_id="1", additional_messages=[], parameters={"CONVERSATION_NAME": "c"}),
+        Call(Request("GET", "/v1/workflows/1"), dict, Replay.ALWAYS),
     ],
     ids=lambda call: call.request.path,
 )
@@ -89,6 +95,13 @@ def test_what_studio_has_in_common_with_the_cloud_is_asked_for_alike(call: Call[
         account.current_user(),
         account.list_workspaces(),
         account.benefits(),
+        catalogue.list_bots(workspace_id="1"),
+        catalogue.list_workflows(workspace_id="1"),
+        conversation.modify_message(conversation_id="1", message_id="2", meta_data={}),
+        workflow.resume_workflow(workflow_id="1", event_id="2/3", interrupt_type=2, resume_data="x"),
+        workflow.workflow_info(workflow_id="1"),
+        workflow.stream_chatflow(workflow_id="1", additional_messages=[], options={"bot_id": "2"}),
+        chat.stream_tool_outputs(conversation_id="1", chat_id="2", tool_outputs=[]),
     ],
     ids=lambda call: call.request.path,
 )
