@@ -10,10 +10,13 @@ import importlib
 import inspect
 import json
 import pkgutil
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from airflow_provider_coze.emulator.app import Emulator
 from airflow_provider_coze.emulator.default_world import (
@@ -25,8 +28,10 @@ from airflow_provider_coze.emulator.default_world import (
     SUMMARY,
     TOOL_BOT,
 )
-from airflow_provider_coze.emulator.definitions import OutputNode
+from airflow_provider_coze.emulator.definitions import OAuthApp, OutputNode
+from airflow_provider_coze.emulator.dialects import Cloud
 from airflow_provider_coze.emulator.server import Server, serve
+from airflow_provider_coze.emulator.studio.dialect import Studio
 from airflow_provider_coze.errors import CozeInputError
 from airflow_provider_coze.hooks.coze import CozeHook
 from airflow_provider_coze.protocol import endpoints, flows
@@ -293,6 +298,38 @@ STUDIO_LACKS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+def _conversation(coze: Coze) -> str:
+    return str(CozeHook().request("POST", "/v1/conversation/create", json={"bot_id": ECHO_BOT})["data"]["id"])
+
+
+def _message(coze: Coze) -> dict[str, str]:
+    where = {"conversation_id": _conversation(coze)}
+    body = {"role": "user", "content": "x", "content_type": "text"}
+    made = CozeHook().request("POST", "/v1/conversation/message/create", query=where, json=body)
+    return {**where, "message_id": made["data"]["id"]}
+
+
+#: What there is no function for: how ``CozeHook.request`` is called, besides method and path, to get an answer.
+REQUESTED: dict[str, Callable[[Coze], dict[str, Any]]] = {
+    "DELETE /v1/conversations/{conversation_id}": lambda coze: {"conversation_id": _conversation(coze)},
+    "POST /v1/conversations/{conversation_id}/clear": lambda coze: {"conversation_id": _conversation(coze)},
+    "POST /v1/workflow/conversation/create": lambda coze: {"json": {"app_id": "7", "conversation_name": "c"}},
+    "POST /v1/conversation/message/create": lambda coze: {
+        "query": {"conversation_id": _conversation(coze)},
+        "json": {"role": "user", "content": "x", "content_type": "text"},
+    },
+    "GET /v1/conversation/message/retrieve": lambda coze: {"query": _message(coze)},
+    "POST /v1/conversation/message/delete": lambda coze: {"query": _message(coze)},
+    "GET /v1/workflows/{workflow_id}": lambda coze: {"workflow_id": CHATFLOW},
+    "GET /v1/workflows/{workflow_id}/versions": lambda coze: {"workflow_id": ECHO},
+    "GET /v1/space/published_bots_list": lambda coze: {"query": {"space_id": coze.server.world.workspace_id}},
+    "GET /v1/bots/{bot_id}": lambda coze: {"bot_id": ECHO_BOT},
+    "GET /v1/bot/get_online_info": lambda coze: {"query": {"bot_id": ECHO_BOT}},
+}
+#: Kinds of tokens, as ``auth_type`` of a connection calls them.
+AUTH = ("token", "oauth_jwt")
+
+
 def has_case(name: str) -> bool:
     return hasattr(Cases, name.replace(".", "_"))
 
@@ -326,6 +363,44 @@ def cozes(
         return Coze(server, request.param)
 
     return one
+
+
+@pytest.mark.parametrize("operation", sorted(REQUESTED))
+@pytest.mark.parametrize("dialect", [Cloud, Studio])
+def test_an_operation_without_a_function_is_reached_through_request(
+    operation: str, dialect: Any, servers: dict[str, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if operation not in {f"{route.method} {route.path}" for route in dialect._routes}:
+        return
+    server = servers[dialect.__name__.lower()]
+    server.reset()
+    monkeypatch.setenv("AIRFLOW_CONN_COZE_DEFAULT", server.connection)
+    given = REQUESTED[operation](Coze(server, "requests"))
+    ids = {name: given.pop(name) for name in re.findall(r"{(\w+)}", operation)}
+    method, path = operation.split(" ")
+    assert CozeHook().request(method, path.format(**ids), **given).get("code") == 0
+    assert server.emulator.requests[operation] == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("auth", AUTH)
+def test_every_kind_of_token_is_accepted_over_every_transport(
+    auth: str, way: str, servers: dict[str, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = servers["cloud"]
+    server.reset()
+    connection = json.loads(server.connection)
+    if auth == "oauth_jwt":
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+        app = OAuthApp(f"118{WAYS.index(way)}", {"k": public})
+        server.world.oauth_apps.append(app)
+        extra = {"auth_type": auth, "client_id": app.client_id, "public_key_id": "k", "private_key": private}
+        connection = {"conn_type": "coze", "host": server.base_url, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_COZE_DEFAULT", json.dumps(connection))
+    assert Coze(server, way)("account.current_user").user_name == "emulator"
+    assert len(server.emulator.store.issued) == (auth == "oauth_jwt")
 
 
 @pytest.mark.parametrize("name", sorted(OPERATIONS))
