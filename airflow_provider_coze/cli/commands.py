@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from airflow_provider_coze.cli.probes import Held, permissions
 from airflow_provider_coze.cli.scaffold import dag_file
@@ -24,21 +24,23 @@ __all__ = ["run"]
 _DEFAULT = "coze_default"
 
 
-def run(name: str, given: argparse.Namespace) -> int:
+def run(name: str, given: argparse.Namespace, out: TextIO) -> int:
     """Run a command.
+
+    :param out: where what was asked for is printed.
 
     :returns: 0, or 1 when it did not get what it was asked for; why is on stderr.
     """
     # Airflow 3 looks for connections in its database only in processes that say so; `airflow connections test` does the same.
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
     try:
-        return _COMMANDS[name](given)
+        return _COMMANDS[name](given, out)
     except (CozeError, OSError) as error:
         _complain(str(error))
         return 1
 
 
-def _scaffold(given: argparse.Namespace) -> int:
+def _scaffold(given: argparse.Namespace, out: TextIO) -> int:
     hook = _hook(given, needs="the inputs of workflows")
     info = hook.workflow_info(workflow_id=given.workflow_id)
     text = dag_file(
@@ -47,7 +49,7 @@ def _scaffold(given: argparse.Namespace) -> int:
         conn_id=None if given.conn_id == _DEFAULT else given.conn_id,
     )
     if not given.output:
-        print(text, end="")
+        print(text, end="", file=out)
         return 0
     with Path(given.output).open("x", encoding="utf-8") as file:  # what is there is somebody's work
         file.write(text)
@@ -55,43 +57,44 @@ def _scaffold(given: argparse.Namespace) -> int:
     return 0
 
 
-def _check(given: argparse.Namespace) -> int:
+def _check(given: argparse.Namespace, out: TextIO) -> int:
     hook = CozeHook(given.conn_id)
     works, words = hook.test_connection()
-    print(words)
+    print(words, file=out)
     if hook.settings.dialect == "studio":
-        print("Tokens of Coze Studio have no permissions that could be lacking.")
+        print("Tokens of Coze Studio have no permissions that could be lacking.", file=out)
         return 0 if works else 1
     found = permissions(hook)
-    print()
-    print(as_table([{"permission": one.permission, "held": one.held.value, "used for": one.used_for} for one in found]))
+    print(file=out)
+    rows = [{"permission": one.permission, "held": one.held.value, "used for": one.used_for} for one in found]
+    print(as_table(rows), file=out)
     lacking = [one.permission for one in found if one.held in (Held.NO, Held.PROBABLY_NOT)]
-    print()
-    print(
-        f"Lacking: {', '.join(lacking)}. Tick what you use in the token's settings." if lacking else "Lacking: nothing."
-    )
+    print(file=out)
+    advice = " Tick what you use in the token's settings." if lacking else ""
+    print(f"Lacking: {', '.join(lacking) or 'nothing'}.{advice}", file=out)
     untold = any(one.held is Held.TROUBLE for one in found)
     if untold:
         _complain("Coze did not answer about some of them; try again.")
     return 1 if lacking or untold or not works else 0
 
 
-def _bots(given: argparse.Namespace) -> int:
+def _bots(given: argparse.Namespace, out: TextIO) -> int:
     def row(space: Workspace, bot: ListedBot) -> dict[str, str]:
         return {**_place(space), "bot_id": bot.id, "name": bot.name, "description": bot.description}
 
-    return _list(given, "bots", lambda hook, space: listings.all_bots(space, hook.retry), row)
+    return _list(given, out, "bots", lambda hook, space: listings.all_bots(space, hook.retry), row)
 
 
-def _workflows(given: argparse.Namespace) -> int:
+def _workflows(given: argparse.Namespace, out: TextIO) -> int:
     def row(space: Workspace, one: ListedWorkflow) -> dict[str, str]:
         return {**_place(space), "workflow_id": one.id, "name": one.name, "description": one.description}
 
-    return _list(given, "workflows", lambda hook, space: listings.all_workflows(space, hook.retry), row)
+    return _list(given, out, "workflows", lambda hook, space: listings.all_workflows(space, hook.retry), row)
 
 
 def _list(
     given: argparse.Namespace,
+    out: TextIO,
     what: str,
     flow: Callable[[CozeHook, str], Flow[list[Any]]],
     row: Callable[[Workspace, Any], dict[str, str]],
@@ -107,9 +110,9 @@ def _list(
             refused += 1
             _complain(f"Workspace {space.id}: {error}")
     if given.output == "json":
-        print(as_json(rows))
+        print(as_json(rows), file=out)
     elif rows:
-        print(as_table(rows))
+        print(as_table(rows), file=out)
     elif not refused:
         _complain(f"There are no published {what}.")
     return 1 if refused else 0
@@ -147,7 +150,7 @@ def _complain(words: str) -> None:
     print(words, file=sys.stderr)
 
 
-_COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+_COMMANDS: Mapping[str, Callable[[argparse.Namespace, TextIO], int]] = {
     "bots": _bots,
     "check": _check,
     "scaffold": _scaffold,

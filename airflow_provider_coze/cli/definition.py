@@ -6,6 +6,7 @@ Airflow imports this for every ``airflow`` command, so it imports nothing; what 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import importlib
 import sys
@@ -99,9 +100,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(name: str, given: argparse.Namespace) -> int:
-    """Run a command and return its exit code."""
-    commands = importlib.import_module("airflow_provider_coze.cli.commands")
-    return int(commands.run(name, given))
+    """Run a command and return its exit code.
+
+    Only what was asked for goes to stdout, which may be a pipe or a file. Airflow logs there as well, to what it finds when it is
+    imported or used.
+    """
+    out = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):
+        commands = importlib.import_module("airflow_provider_coze.cli.commands")
+        return int(commands.run(name, given, out))
 
 
 def _ending(name: str, given: argparse.Namespace) -> None:

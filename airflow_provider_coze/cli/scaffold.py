@@ -58,7 +58,7 @@ def _docstring(info: WorkflowInfo, workflow_id: str) -> str:
         *comment(info.description),
     ]
     if _MESSAGE in info.input_parameters:
-        lines += comment(f"{_MESSAGE} among its inputs says that it is a chatflow: run it with CozeChatflowOperator.")
+        lines += comment(f"A chatflow, as {_MESSAGE} says: run it with CozeChatflowOperator.")
     return "\n".join(lines)
 
 
