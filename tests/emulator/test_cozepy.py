@@ -17,7 +17,15 @@ with warnings.catch_warnings():
     import cozepy.chat
 
 from airflow_provider_coze.emulator import scenarios
-from airflow_provider_coze.emulator.definitions import OAuthApp, OutputNode
+from airflow_provider_coze.emulator.definitions import (
+    Interrupt,
+    OAuthApp,
+    OutputNode,
+    Polls,
+    Template,
+    ToolCall,
+    Turn,
+)
 from airflow_provider_coze.emulator.server import Server
 
 ECHO, BROKE, TOOLS, SLEEPER = (f"751100000000000000{n}" for n in (2, 4, 5, 6))
@@ -110,6 +118,77 @@ def test_tool_outputs_can_be_submitted_streamed_and_not(client: cozepy.Coze) -> 
         assert [m.content for m in messages if m.type == cozepy.MessageType.ANSWER] == ["Sensor B2 says: 21 °C"]
 
 
+def test_a_chain_of_thought_comes_before_the_answer_in_a_stream(client: cozepy.Coze, coze_emulator: Server) -> None:
+    bot = coze_emulator.add_bot(reasoning="A story it is.", answer="Once upon a time.")
+    stream = client.chat.stream(bot_id=bot.id, user_id="u", additional_messages=_question("x"), parameters={})
+    assert stream.response.logid
+    thought, said, usage = "", "", 0
+    for event in stream:
+        if event.event == cozepy.ChatEventType.CONVERSATION_MESSAGE_DELTA and event.message:
+            assert not (said and event.message.reasoning_content)
+            thought += event.message.reasoning_content or ""
+            said += event.message.content
+        if event.event == cozepy.ChatEventType.CONVERSATION_CHAT_COMPLETED and event.chat and event.chat.usage:
+            usage = event.chat.usage.token_count
+    assert (thought, said) == ("A story it is.", "Once upon a time.")
+    assert usage == coze_emulator.ledger[0].tokens > 0
+
+
+def test_a_stream_that_asks_for_tools_goes_on_in_the_stream_of_their_outputs(
+    client: cozepy.Coze, coze_emulator: Server
+) -> None:
+    def chosen(turn: Turn) -> list[ToolCall]:
+        return [] if turn.tool_outputs else [ToolCall("screenshot" if "screen" in turn else "schedule", {"n": 1})]
+
+    tools = {"schedule": "two interviews", "screenshot": "a dog on a beach"}
+    bot = coze_emulator.add_bot(tool_calls=chosen, answer=lambda turn: "".join(turn.tool_outputs.values()))
+    called: list[tuple[str, str]] = []
+
+    def followed(stream: cozepy.Stream[cozepy.ChatEvent]) -> str:
+        said = ""
+        for event in stream:
+            if event.event == cozepy.ChatEventType.CONVERSATION_MESSAGE_DELTA and event.message:
+                said += event.message.content
+            if event.event == cozepy.ChatEventType.CONVERSATION_CHAT_REQUIRES_ACTION:
+                assert event.chat is not None
+                assert event.chat.required_action is not None
+                assert event.chat.required_action.submit_tool_outputs is not None
+                calls = event.chat.required_action.submit_tool_outputs.tool_calls
+                called.extend((call.function.name, call.function.arguments) for call in calls)
+                outputs = [cozepy.ToolOutput(tool_call_id=call.id, output=tools[call.function.name]) for call in calls]
+                said += followed(
+                    client.chat.submit_tool_outputs(
+                        conversation_id=event.chat.conversation_id,
+                        chat_id=event.chat.id,
+                        tool_outputs=outputs,
+                        stream=True,
+                    )
+                )
+        return said
+
+    for question, answer in (("what is on today?", "two interviews"), ("what is on my screen?", "a dog on a beach")):
+        assert (
+            followed(client.chat.stream(bot_id=bot.id, user_id="u", additional_messages=_question(question))) == answer
+        )
+    assert called == [("schedule", '{"n": 1}'), ("screenshot", '{"n": 1}')]
+    assert [entry.continued for entry in coze_emulator.ledger] == [1, 1]
+
+
+def test_a_question_may_show_a_picture_that_was_uploaded(
+    client: cozepy.Coze, coze_emulator: Server, tmp_path: Path
+) -> None:
+    bot = coze_emulator.add_bot(answer=Template("{message} {files[0]}"))
+    (tmp_path / "picture.png").write_bytes(b"png")
+    file = client.files.upload(file=tmp_path / "picture.png")
+    parts = [cozepy.MessageObjectString.build_text("Read"), cozepy.MessageObjectString.build_image(file_id=file.id)]
+    asked = [cozepy.Message.build_user_question_objects(parts)]
+    events = client.chat.stream(bot_id=bot.id, user_id="u", additional_messages=asked)
+    deltas = [
+        e.message.content for e in events if e.event == cozepy.ChatEventType.CONVERSATION_MESSAGE_DELTA and e.message
+    ]
+    assert "".join(deltas) == "Read picture.png"
+
+
 def test_an_error_before_a_stream_is_an_api_error(client: cozepy.Coze) -> None:
     with pytest.raises(cozepy.CozeAPIError) as error:
         client.chat.stream(bot_id="1", user_id="u", additional_messages=_question("x"))
@@ -180,6 +259,36 @@ def test_a_workflow_can_be_streamed_and_resumed(client: cozepy.Coze) -> None:
     assert failed.error.error_code == 720701002
 
 
+def test_a_workflow_that_asks_twice_is_resumed_twice(client: cozepy.Coze, coze_emulator: Server) -> None:
+    questions = [Interrupt("Who?"), Interrupt("Sure?", type=5, parameters={"sure": "boolean"})]
+    workflow = coze_emulator.add_workflow(interrupt=questions, output=lambda inputs: " ".join(inputs.answers))
+    said: list[str] = []
+
+    def followed(stream: cozepy.Stream[cozepy.WorkflowEvent]) -> None:
+        for event in stream:
+            if event.event == cozepy.WorkflowEventType.MESSAGE and event.message:
+                said.append(event.message.content)
+            elif event.event == cozepy.WorkflowEventType.INTERRUPT and event.interrupt:
+                asked = event.interrupt.interrupt_data
+                given = {"workflow_id": workflow.id, "event_id": asked.event_id, "interrupt_type": asked.type}
+                followed(client.workflows.runs.resume(**given, resume_data="hey"))
+
+    followed(client.workflows.runs.stream(workflow_id=workflow.id, parameters={}))
+    assert said == ["Who?", "Sure?", "hey hey"]
+    assert [entry.continued for entry in coze_emulator.ledger] == [2]
+
+
+def test_a_started_run_is_polled_to_its_end_and_found_again(client: cozepy.Coze, coze_emulator: Server) -> None:
+    workflow = coze_emulator.add_workflow(duration=Polls(2), output="done")
+    run = client.workflows.runs.create(workflow_id=workflow.id, is_async=True)
+    given = {"workflow_id": workflow.id, "execute_id": run.execute_id or ""}
+    history = client.workflows.runs.run_histories.retrieve
+    words = [history(**given).execute_status for _ in range(3)]
+    assert words == [*[cozepy.WorkflowExecuteStatus.RUNNING] * 2, cozepy.WorkflowExecuteStatus.SUCCESS]
+    found = history(**given)
+    assert (found.output, bool(found.response.logid)) == ('{"Output":"done"}', True)
+
+
 def test_a_ping_is_an_unknown_event(client: cozepy.Coze, coze_emulator: Server) -> None:
     coze_emulator.script(scenarios.pings())
     events = list(client.workflows.runs.stream(workflow_id=ECHO_FLOW))
@@ -193,6 +302,21 @@ def test_a_chatflow_can_be_streamed(client: cozepy.Coze) -> None:
         e.message.content for e in events if e.event == cozepy.ChatEventType.CONVERSATION_MESSAGE_DELTA and e.message
     ]
     assert "".join(answers) == "You said: hi"
+
+
+def test_a_chatflow_answers_in_a_conversation_that_was_made_before(client: cozepy.Coze, coze_emulator: Server) -> None:
+    conversation = client.conversations.create()
+    ends = [
+        event.chat
+        for event in client.workflows.chat.stream(
+            workflow_id=CHATFLOW, bot_id=ECHO, conversation_id=conversation.id, additional_messages=_question("hi")
+        )
+        if event.event == cozepy.ChatEventType.CONVERSATION_CHAT_COMPLETED
+    ]
+    assert [chat.conversation_id for chat in ends if chat] == [conversation.id]
+    assert [chat.usage.token_count for chat in ends if chat and chat.usage] == [coze_emulator.ledger[0].tokens]
+    listed = client.conversations.messages.list(conversation_id=conversation.id)
+    assert [message.content for message in listed] == ["You said: hi", "hi"]
 
 
 def test_conversations_live_from_create_to_delete(client: cozepy.Coze) -> None:
