@@ -71,7 +71,13 @@ def start_chatflow(call: Call, workflow: Workflow, conversation: Conversation, f
     messages, parameters = body["additional_messages"], dict(body.get("parameters") or {})
     text = message_text(messages[-1])
     ext = body.get("ext") or {}
-    inputs = Inputs(parameters, message=text, user_id=ext.get("user_id", ""), bot_id=body.get("bot_id") or "")
+    inputs = Inputs(
+        parameters,
+        message=text,
+        user_id=ext.get("user_id", ""),
+        bot_id=body.get("bot_id") or "",
+        uploads=lambda file_id: call.store.uploaded(file_id, call.owner),
+    )
     asking, continued = Asking(workflow.id, call.store.new_id(), Interrupt(""), inputs), None
     waiting = _waiting(call, conversation, workflow)
     if waiting is not None and waiting.asking is not None:
