@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Self
@@ -27,6 +28,7 @@ from airflow_provider_coze.emulator.wire import Reply
 from airflow_provider_coze.emulator.world import World
 from airflow_provider_coze.hooks import coze as hooks
 from airflow_provider_coze.hooks.coze import CozeHook
+from airflow_provider_coze.operators import file_inputs, run_start
 from airflow_provider_coze.protocol.auth import TokenCaches
 from airflow_provider_coze.protocol.messages import Request
 from tests.driving import NOON, VirtualTime
@@ -217,15 +219,15 @@ class Run:
     def __call__(self, kind: type, *, try_number: int = 1, **arguments: Any) -> Any:
         self.ti = TaskInstance(try_number)
         task = self.task(kind, **arguments)
-        context = {"ti": self.ti, "task": task}
-        try:
-            return task.execute(context)
-        except TaskDeferred as deferral:
-            self.deferrals += 1
-            event = fire(self.coze, deferral.trigger)
-            # A new instance, and no kwargs of defer(): dag.test() drops them, and so it must do without.
-            resumed = self.task(kind, **arguments)
-            return getattr(resumed, deferral.method_name)({**context, "task": resumed}, event=event)
+        method, event = "execute", None
+        while True:
+            try:
+                return getattr(task, method)({"ti": self.ti, "task": task}, **({"event": event} if event else {}))
+            except TaskDeferred as deferral:
+                self.deferrals += 1
+                method, event = deferral.method_name, fire(self.coze, deferral.trigger)
+                # A new instance, and no kwargs of defer(): dag.test() drops them, and so it must do without.
+                task = self.task(kind, **arguments)
 
     def task(self, kind: type, **arguments: Any) -> Any:
         mode = {"deferrable": True, "deferral_grace": 0} if self.defers else {"deferrable": False}
@@ -257,6 +259,8 @@ def _connected(site: Coze, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCa
     # What hooks of one process share is of one test here.
     monkeypatch.setattr(hooks, "_BUCKETS", {})
     monkeypatch.setattr(hooks, "_TOKENS", TokenCaches(on_mint=lambda token: hooks.mask_secret(token)))
+    monkeypatch.setattr(file_inputs, "_UPLOADS", OrderedDict())
+    monkeypatch.setattr(run_start, "_STREAMS_ONLY", set())
     caplog.set_level(logging.DEBUG, logger=LOGGER)
     return site
 

@@ -12,6 +12,7 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_coze.emulator.default_world import SLEEPER, SLEEPER_BOT
+from airflow_provider_coze.operators.base import CozeOperator
 from airflow_provider_coze.operators.chat import CozeChatOperator
 from airflow_provider_coze.operators.conversation_store import ConversationStore
 from airflow_provider_coze.operators.purchase import Purchase
@@ -109,12 +110,13 @@ class Task:
     def attempt(self, **arguments: Any) -> Any:
         """Run one try, to its end."""
         context = self.begin(**arguments)
-        try:
-            return self.worker.execute(context)
-        except TaskDeferred as deferral:
-            event = fire(self.coze, deferral.trigger)
-            self.worker = self.operator(**arguments)
-            return getattr(self.worker, deferral.method_name)(context, event=event)
+        method, event = "execute", None
+        while True:
+            try:
+                return getattr(self.worker, method)(context, **({"event": event} if event else {}))
+            except TaskDeferred as deferral:
+                method, event = deferral.method_name, fire(self.coze, deferral.trigger)
+                self.worker = self.operator(**arguments)
 
     def killed(self, **arguments: Any) -> None:
         """Run one try, which has to die on the way."""
@@ -230,7 +232,7 @@ def deaths(monkeypatch: pytest.MonkeyPatch) -> Deaths:
 COMMON: dict[str, Callable[[Deaths], None]] = {
     "before the intent": lambda d: d.writing(Intent, lambda r: r.sent_to is None, after=False),
     "ids saved": lambda d: d.writing(Submitted, lambda r: r.delivered is None, after=True),
-    "deferring": lambda d: d.once(CozeChatOperator.__mro__[1], "defer"),
+    "deferring": lambda d: d.once(CozeOperator, "defer"),
     "before delivery": lambda d: d.once(Purchase, "delivered"),
     "delivered": lambda d: d.once(Purchase, "delivered", after=True),
 }

@@ -7,7 +7,7 @@ before the chat is sent.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_coze.errors import CozeConversationBusyError, CozeNotFoundError, CozeOutcomeUnknownError
@@ -17,17 +17,20 @@ from airflow_provider_coze.operators.file_inputs import FileInputs
 from airflow_provider_coze.operators.purchase import Purchase
 from airflow_provider_coze.protocol import busy, flows, recovery
 from airflow_provider_coze.protocol.endpoints.chat import create_chat, stream_chat
-from airflow_provider_coze.protocol.messages import Flow
+from airflow_provider_coze.protocol.messages import Call, Flow
 from airflow_provider_coze.protocol.models import Chat
 from airflow_provider_coze.protocol.recovery import MARKER_FIELD, marked
 from airflow_provider_coze.protocol.statuses import Phase, chat_phase
 from airflow_provider_coze.protocol.streams import ChatFold
 from airflow_provider_coze.state.reattach import Attach, Reconcile, Remote, Unknown
-from airflow_provider_coze.state.record import Intent, Submitted
+from airflow_provider_coze.state.record import Intent, Submitted, fingerprint_in
 
 __all__ = ["ChatStart", "StartedChat", "unkept_chat"]
 
 _REMOTE = {Phase.DONE: Remote.DONE, Phase.FAILED: Remote.FAILED, Phase.CANCELLED: Remote.FAILED}
+
+#: How far back a conversation is read where nobody can say when the DAG run began.
+_LONG_AGO_SECONDS = 30 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,11 @@ class ChatStart:
             except CozeConversationBusyError:
                 if self._on_busy == "fail":
                     raise
-        found = self._hook.perform(self._flow(arguments, intent, in_doubt=in_doubt))
+        try:
+            found = self._hook.perform(self._flow(arguments, intent, in_doubt=in_doubt))
+        except CozeConversationBusyError:
+            self._purchase.nothing_bought()  # there was no room, so no later try has to wonder
+            raise
         if found is not None:
             return found, intent
         self._log.info(
@@ -169,29 +176,55 @@ class ChatStart:
         own = bool(arguments["conversation_id"])
         call = create_chat(**{**self._with_marker(arguments, intent.marker), "conversation_id": conversation_id})
 
-        def start(doubtful: bool) -> Flow[Chat]:
-            search = recovery.Search(
-                conversation_id=conversation_id,
-                marker=intent.marker,
-                dedicated=not own,
-                sent_at=intent.at,
-                clock=self._hook.clock,
-                until=self._until,
-            )
-            return recovery.send_chat(call, search, self._hook.retry, in_doubt=doubtful)
-
-        if not own or self._on_busy == "fail":
-            return start(in_doubt)
-        turn = busy.Turn(
+        search = recovery.Search(
             conversation_id=conversation_id,
+            marker=intent.marker,
+            dedicated=not own,
+            sent_at=intent.at,
+            clock=self._hook.clock,
+            until=self._until,
+        )
+        if not own or self._on_busy == "fail":
+            return recovery.send_chat(call, search, self._hook.retry, in_doubt=in_doubt)
+        return self._in_turn(call, search, in_doubt=in_doubt)
+
+    def _in_turn(self, call: Call[Chat], search: recovery.Search, *, in_doubt: bool) -> Flow[Chat | None]:
+        """Send the chat when the conversation has room for it. None: it has to go elsewhere."""
+        turn: busy.Turn | None = busy.Turn(
+            conversation_id=search.conversation_id,
             on_busy=self._on_busy,
             retry=self._hook.retry,
             clock=self._hook.clock,
             since=self._hook.clock(),
             until=self._until,
-            marker=intent.marker,
+            marker=search.marker,
         )
-        return busy.start_when_free(start, turn, in_doubt=in_doubt)
+        while turn is not None:
+            start = recovery.send_chat(call, search, self._hook.retry, in_doubt=in_doubt)
+            got = yield from busy.attempt(start, turn, in_doubt=in_doubt)
+            if isinstance(got, Chat):
+                return got
+            in_doubt, turn = got.in_doubt, (yield from busy.make_room(got))
+            if turn is not None and self._purchase.has_past and not in_doubt:
+                # What was in the way may have been an earlier try's own chat, which Coze did not show before.
+                found = yield from self._shown_since(search)
+                if found is not None:
+                    return found
+        return None
+
+    def _shown_since(self, search: recovery.Search) -> Flow[Chat | None]:
+        """Look once more for the chat of an earlier try in a conversation that was busy."""
+        key, since = self._purchase.key, self._purchase.began
+        question = yield from recovery.find_question(
+            conversation_id=search.conversation_id,
+            key=key,
+            since=search.sent_at - _LONG_AGO_SECONDS if since is None else since,
+            retry=self._hook.retry,
+        )
+        marker = "" if question is None else question.meta_data.get(MARKER_FIELD, "")
+        if fingerprint_in(marker) != fingerprint_in(search.marker):
+            return None
+        return (yield from recovery.find_chat(replace(search, marker=marker), self._hook.retry))
 
     def _with_marker(self, arguments: Mapping[str, Any], marker: str) -> dict[str, Any]:
         """Put the marker where Coze shows it again: with the chat, and with its question."""

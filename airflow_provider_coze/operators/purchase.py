@@ -68,6 +68,8 @@ class Purchase:
         part: str = "",
     ) -> None:
         self.key = identity_of(context, part)
+        self.began = began(context)
+        self.has_past = int(context["ti"].try_number or 1) > 1
         self.generation = int(getattr(context["ti"], "max_tries", 0) or 0)
         self._store = store_for(context, self.key, part) or fallback(self.key)
         self._log, self._clock, self._reuse, self._what = log, clock, reuse, what

@@ -164,8 +164,8 @@ class RunStart:
                 if fold.error is not None:
                     self._nothing_bought()
                 return streamed_as(fold, self._bought(intent) if fold.error is None else self._hook.clock())
-            wait = self._hook.retry.next_wait(failure, attempt, Replay.ALWAYS)
-            if self._on_unknown == "fail" or wait is None or self._is_late():
+            wait = self._hook.retry.next_wait(failure, attempt, Replay.ALWAYS) or 0.0
+            if self._on_unknown == "fail" or attempt >= self._hook.retry.attempts or self._is_late():
                 raise _unknown(
                     workflow_id, str(failure), intent.marker if intent else "", logid=fold.logid
                 ) from failure

@@ -14,7 +14,7 @@ from airflow_provider_coze.protocol.messages import StreamCall
 from airflow_provider_coze.protocol.models import RunHistory
 from airflow_provider_coze.protocol.questions import Question
 from airflow_provider_coze.protocol.recovery import may_have_started
-from airflow_provider_coze.protocol.resuming import is_still_asked
+from airflow_provider_coze.protocol.resuming import LOOKS, is_still_asked
 from airflow_provider_coze.protocol.run_streams import RunFold
 
 __all__ = ["resumed_stream", "streamed_run"]
@@ -99,7 +99,12 @@ def resumed_stream(
         failure = streamed_run(hook, answer, fold, log=log, named=lambda _: None, until=until)
         if failure is None:
             return fold
-        seen = _record(hook, question, workflow_id)
+        seen = None
+        for seconds in LOOKS:
+            hook.sleep(seconds)
+            seen = _record(hook, question, workflow_id)
+            if seen is None or not is_still_asked(question, seen):
+                break
         if seen is not None and not is_still_asked(question, seen):
             log.warning("%s The run is waited for by its record", failure)
             return seen

@@ -26,11 +26,11 @@ from airflow_provider_coze.protocol.recovery import may_have_started
 from airflow_provider_coze.protocol.retry import RetryPolicy
 from airflow_provider_coze.protocol.statuses import Phase, run_phase
 
-__all__ = ["Resumed", "is_still_asked", "resume_once"]
+__all__ = ["LOOKS", "Resumed", "is_still_asked", "resume_once"]
 
 #: Looks after a lost reply, and the seconds before each. Coze documents no delay between an answer and the record that shows it; what
 #: is not there after 7 s is taken for never arrived.
-_LOOKS = (1.0, 2.0, 4.0)
+LOOKS = (1.0, 2.0, 4.0)
 #: How often one answer is sent.
 _SENDS = 3
 
@@ -111,7 +111,7 @@ def resume_once(
 def _settled(question: Question, workflow_id: str, retry: RetryPolicy) -> Flow[RunHistory | None]:
     """Return the run's record once it shows that the answer was taken, or when it has had the time to."""
     seen = None
-    for seconds in _LOOKS:
+    for seconds in LOOKS:
         yield Sleep(seconds)
         seen = yield from _record(question, workflow_id, retry)
         if seen is None or not is_still_asked(question, seen):
