@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from airflow_provider_coze.cli.definition import get_coze_cli_commands
+from airflow_provider_coze.cli.probes import Held
 from airflow_provider_coze.emulator import scenarios
 from airflow_provider_coze.emulator.default_world import DRAFT, ECHO_BOT, SUMMARY
 from airflow_provider_coze.emulator.definitions import AccessToken
@@ -233,3 +236,25 @@ def test_an_error_is_one_sentence_and_no_stack_trace(
     ended = command(*arguments)
     assert (ended.code, ended.out) == (1, "")
     assert words in ended.err.splitlines()[-1]  # above it may stand what Airflow logs
+
+
+# --- what the documentation shows
+
+
+def test_the_pages_show_what_the_commands_print(coze: Coze, command: Command) -> None:
+    howto = (Path(__file__).parents[2] / "docs" / "howto" / "cli.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```python\n(.*?)```", howto, re.DOTALL)
+    assert shown in command("scaffold", "--workflow-id", SUMMARY).out
+    table = command("check").out
+    for line in ("listWorkspace", "chat ", "run "):
+        (row,) = [row for row in howto.splitlines() if row.startswith(line) and "  " in row]
+        assert row in table
+
+
+def test_the_reference_has_every_command_option_and_word() -> None:
+    reference = (Path(__file__).parents[2] / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
+    (group,) = get_coze_cli_commands()
+    for each in group.subcommands:
+        assert f"| `{each.name}` |" in reference
+        assert all(f"`{flag}`" in reference for argument in each.args for flag in argument.flags)
+    assert all(f"| `{word.value}` |" in reference for word in Held)
