@@ -42,12 +42,14 @@ _CHAT = {
     "required_action": Phase.NEEDS_INPUT,
 }
 
-#: www.coze.cn/open/docs/developer_guides/workflow_history; Cancel is Coze Studio's (idl/workflow/workflow.thrift).
+#: www.coze.cn/open/docs/developer_guides/workflow_history; Cancel is Coze Studio's (idl/workflow/workflow.thrift), and so is what it
+#: prints for the one state that this enum lacks, a run that was interrupted (backend/domain/workflow/entity/workflow_execution.go).
 _RUN = {
     "running": Phase.ACTIVE,
     "success": Phase.DONE,
     "fail": Phase.FAILED,
     "cancel": Phase.CANCELLED,
+    "<unset>": Phase.NEEDS_INPUT,
 }
 
 

@@ -43,7 +43,7 @@ def test_every_spelling_of_a_chats_status_means_its_phase(word: str, phase: Phas
         ("Cancel", Phase.CANCELLED),
         ("running", Phase.ACTIVE),
         ("SUCCESS", Phase.DONE),
-        ("<UNSET>", Phase.UNKNOWN),
+        ("<UNSET>", Phase.NEEDS_INPUT),
         ("", Phase.UNKNOWN),
     ],
 )
