@@ -9,8 +9,9 @@ from airflow_provider_coze.errors import CozeTriggerEventError
 from airflow_provider_coze.operators.asking import AskingOperator
 from airflow_provider_coze.operators.base import restore_texts
 from airflow_provider_coze.operators.chat_end import end_killed
+from airflow_provider_coze.operators.conversations import ConversationChoice
 from airflow_provider_coze.operators.fate import decided
-from airflow_provider_coze.operators.file_inputs import FileInputs, stand_ins_in_messages
+from airflow_provider_coze.operators.file_inputs import FileInputs, stand_ins, stand_ins_in_messages
 from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.busy import ON_BUSY
 from airflow_provider_coze.protocol.inputs import chat_problems
@@ -238,8 +239,6 @@ class CozeChatOperator(AskingOperator):
         """Return the arguments with the conversation that the task shares with others, if it does."""
         if arguments["conversation_id"] is not None or self.conversation == "new":
             return arguments
-        from airflow_provider_coze.operators.conversations import ConversationChoice
-
         choice = ConversationChoice(self.conversation, context, bot_id=self.bot_id)
         # The store in Coze has to look where the chat is sent.
         self.conversation_id = choice.find_or_create(self.hook, self.log)
@@ -268,7 +267,7 @@ class CozeChatOperator(AskingOperator):
                 additional_messages=stand_ins_in_messages(self.additional_messages),
                 conversation_id=self.conversation_id,
                 auto_save_history=self.auto_save_history,
-                options=options,
+                options={**options, "parameters": stand_ins(self.parameters)},
                 reserved=_OWN_META_DATA if self.durable else 0,
             )
         )
@@ -292,7 +291,10 @@ class CozeChatOperator(AskingOperator):
             problems.append(f"on_busy must be one of {ON_BUSY}, not {self.on_busy!r}")
         if self.conversation_id is not None and self.conversation != "new" and not self._turn.part:
             problems.append("conversation_id and conversation exclude each other")
-        problems += FileInputs(self.hook, self.log).message_problems(self.additional_messages, look=False)
+        problems += ConversationChoice(self.conversation, self._context, bot_id=self.bot_id).problems()
+        files = FileInputs(self.hook, self.log)
+        problems += files.message_problems(self.additional_messages, look=False)
+        problems += files.problems(self.parameters, look=False)
         if self.stream and not self.wait_for_completion:
             problems.append("wait_for_completion=False has nothing to show of a stream: leave stream out")
         return problems

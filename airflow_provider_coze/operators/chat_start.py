@@ -101,7 +101,7 @@ class ChatStart:
     def _intend(self, arguments: Mapping[str, Any]) -> Intent:
         """Upload the files, then store the intent and where the chat will be; only then is there something that can be lost."""
         self._files = FileInputs(self._hook, self._log)
-        self._files.in_messages(arguments["additional_messages"])
+        _with_files(arguments, self._files)
         if own := arguments["conversation_id"]:
             return self._purchase.intend(own)
         intent = self._purchase.intend()
@@ -228,14 +228,23 @@ class ChatStart:
 
     def _with_marker(self, arguments: Mapping[str, Any], marker: str) -> dict[str, Any]:
         """Put the marker where Coze shows it again: with the chat, and with its question."""
-        files = self._files or FileInputs(self._hook, self._log)
+        arguments = _with_files(arguments, self._files or FileInputs(self._hook, self._log))
         options = dict(arguments["options"])
         options["meta_data"] = {**(options.get("meta_data") or {}), MARKER_FIELD: marker}
         return {
             **arguments,
-            "additional_messages": marked(files.in_messages(arguments["additional_messages"]), marker),
+            "additional_messages": marked(arguments["additional_messages"], marker),
             "options": options,
         }
+
+
+def _with_files(arguments: Mapping[str, Any], files: FileInputs) -> dict[str, Any]:
+    """Return the arguments with their files uploaded, once."""
+    options = dict(arguments["options"])
+    if options.get("parameters") is not None:
+        options["parameters"] = files.in_parameters(options["parameters"])
+    messages = files.in_messages(arguments["additional_messages"])
+    return {**arguments, "additional_messages": messages, "options": options}
 
 
 def unkept_chat(
@@ -252,8 +261,7 @@ def unkept_chat(
     :param arguments: those of :func:`~airflow_provider_coze.protocol.endpoints.chat.create_chat`.
     :raises CozeError: it was refused, or its reply was lost.
     """
-    messages = FileInputs(hook, log).in_messages(arguments["additional_messages"])
-    given: dict[str, Any] = {**arguments, "additional_messages": messages}
+    given = _with_files(arguments, FileInputs(hook, log))
     conversation_id = str(given["conversation_id"] or "")
     if streams:
         streamed = {name: value for name, value in given.items() if name != "auto_save_history"}
