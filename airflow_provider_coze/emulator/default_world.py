@@ -26,7 +26,9 @@ from airflow_provider_coze.emulator.world import World
 
 __all__ = ["Table", "default_world"]
 
-ANALYST, ECHO_BOT, DRAFT_BOT, BROKE_BOT, TOOL_BOT, SLEEPER_BOT = (f"751100000000000000{n}" for n in range(1, 7))
+ANALYST, ECHO_BOT, DRAFT_BOT, BROKE_BOT, TOOL_BOT, SLEEPER_BOT, MEMORY_BOT = (
+    f"751100000000000000{n}" for n in range(1, 8)
+)
 SUMMARY, ECHO, DRAFT, BROKEN, ASKING, PLAIN, SLEEPER, CHATFLOW, FILE_ROW = (
     f"751150000000000000{n}" for n in range(1, 10)
 )
@@ -73,6 +75,12 @@ def default_world() -> World:
                 description='"sleep 37: anything" takes 37 s and answers "anything".',
                 answer=_after_sleeping,
                 duration=_sleep_of,
+            ),
+            Bot(
+                id=MEMORY_BOT,
+                name="memory",
+                description="Says which turn of the conversation it is, and what it was told first.",
+                answer=_remembered,
             ),
         ],
         workflows=[
@@ -247,6 +255,11 @@ def _sleep_of(turn: Turn) -> Duration:
 def _after_sleeping(turn: Turn) -> str:
     found = _SLEEP.match(turn)
     return found[2] if found else str(turn)
+
+
+def _remembered(turn: Turn) -> str:
+    told = [*turn.history[::2], str(turn)]  # every other one is an answer
+    return f"This is turn {len(told)}. First I was told: {told[0]}"
 
 
 def _number(text: str) -> float | None:
