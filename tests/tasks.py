@@ -29,6 +29,7 @@ from airflow_provider_coze.emulator.world import World
 from airflow_provider_coze.hooks import coze as hooks
 from airflow_provider_coze.hooks.coze import CozeHook
 from airflow_provider_coze.operators import file_inputs, run_start
+from airflow_provider_coze.operators.parameter_check import ParameterCheck
 from airflow_provider_coze.protocol.auth import TokenCaches
 from airflow_provider_coze.protocol.messages import Request
 from tests.driving import NOON, VirtualTime
@@ -261,6 +262,7 @@ def _connected(site: Coze, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCa
     monkeypatch.setattr(hooks, "_TOKENS", TokenCaches(on_mint=lambda token: hooks.mask_secret(token)))
     monkeypatch.setattr(file_inputs, "_UPLOADS", OrderedDict())
     monkeypatch.setattr(run_start, "_STREAMS_ONLY", set())
+    monkeypatch.setattr("airflow_provider_coze.operators.workflow.PARAMETER_CHECK", ParameterCheck())
     caplog.set_level(logging.DEBUG, logger=LOGGER)
     return site
 

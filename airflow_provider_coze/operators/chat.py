@@ -282,6 +282,8 @@ class CozeChatOperator(AskingOperator):
 
     def _turn_problems(self) -> list[str]:
         problems = self._toolbox.problems()
+        if self.tools and self.hook.settings.dialect == "studio":
+            problems.append("tools cannot be used with Coze Studio, which takes no outputs of them")
         problems += [
             f"{name} must be a whole number, 0 or more, not {value!r}"
             for name, value in (("max_tool_rounds", self.max_tool_rounds), ("max_repairs", self.max_repairs))

@@ -8,6 +8,7 @@ from typing import Any
 from airflow_provider_coze.errors import CozeError, CozeProtocolError, CozeTransportError
 from airflow_provider_coze.hooks.coze import CozeHook
 from airflow_provider_coze.operators.growing import GrowingLog
+from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.messages import StreamCall
 from airflow_provider_coze.protocol.models import Chat
 from airflow_provider_coze.protocol.recovery import is_worth_repeating, may_have_started
@@ -64,6 +65,9 @@ def streamed_chat(
         return None
     if not known:
         named(fold.chat)
+    if not fold.ended and fold.error is not None:
+        # What went wrong is in the chat's status; on Coze Studio the reason is in the stream alone.
+        return fold.explained(hook.perform(flows.read_chat(fold.chat, hook.retry)))
     if not fold.ended:
         log.warning("The stream of chat %s ended before the chat did; asking how it stands", fold.chat.id)
     return fold.chat

@@ -225,6 +225,11 @@ class CozeWorkflowOperator(RunningOperator):
         problems = self._waiting_problems()
         problems += run_problems(workflow_id=self.workflow_id, parameters=stand_ins(parameters), options=options)
         problems += self._answering.problems()
+        if self.execution_mode in ("async", "sync") and self._only_streams_are_answered():
+            problems.append(
+                f'Coze Studio takes answers in a stream only: with on_interrupt, execution_mode has to be "stream" or "auto", not '
+                f"{self.execution_mode!r}"
+            )
         problems += FileInputs(self.hook, self.log).problems(parameters, look=False)
         if self.execution_mode not in MODES:
             problems.append(f"execution_mode must be one of {MODES}, not {self.execution_mode!r}")
@@ -251,13 +256,17 @@ class CozeWorkflowOperator(RunningOperator):
             self.hook,
             self._purchase,
             self.log,
-            mode=self.execution_mode,
+            mode="stream" if self._only_streams_are_answered() else self.execution_mode,
             on_unknown=self.on_unknown,
             marker_parameter=self.marker_parameter,
             until=self._deadline_at,
             before=self._check_parameters,
         )
         return start.run(arguments)
+
+    def _only_streams_are_answered(self) -> bool:
+        """Tell whether the run may ask, and only a streamed one could be answered (backend/api/router/coze/api.go of Coze Studio)."""
+        return not self._answering.fails and self.hook.settings.dialect == "studio"
 
     def _check_parameters(self, arguments: Mapping[str, Any]) -> None:
         """Compare the parameters with what the workflow takes, before a new run is started."""

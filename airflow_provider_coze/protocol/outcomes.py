@@ -45,6 +45,14 @@ def chat_error(chat: Chat, *, waited: float) -> e.CozeOutcomeError:
             )
         case Phase.NEEDS_INPUT:
             calls = [dict(call) for call in chat.tool_calls]
+            if not calls:
+                return e.CozeChatRequiresActionError(
+                    f"{what} asks a question{where} and waits: the next message in its conversation is the answer. What it used so far is "
+                    f"billed. {_FOUND_AGAIN}",
+                    tool_calls=[],
+                    logid=chat.logid,
+                    **ids,
+                )
             names = sorted({str(mapping(call.get("function")).get("name") or call.get("type")) for call in calls})
             return e.CozeChatRequiresActionError(
                 f"{what} is waiting for the outputs of {len(calls)} tool call(s) {names}{where}; it does not go on without them, "

@@ -67,13 +67,11 @@ def test_a_chat_that_fails_is_an_error_of_its_own(run: Run, stream: bool) -> Non
         run(CozeChatOperator, bot_id=BROKE_BOT, message="x", stream=stream)
 
 
-@pytest.mark.xfail(strict=True, reason="the operator does not ask the fold for the reason: ChatFold.explained")
 def test_the_stream_of_a_chat_that_fails_is_the_only_one_to_say_why(run: Run) -> None:
     with pytest.raises(e.CozeChatFailedError, match="4028"):
         run(CozeChatOperator, bot_id=BROKE_BOT, message="x", stream=True)
 
 
-@pytest.mark.xfail(strict=True, reason="the operator sends the chat although nobody could submit what its tools say")
 def test_tools_are_refused_before_the_chat_is_sent(studio: Coze, run: Run) -> None:
     tools = {"read_sensor": lambda room: "21 °C"}
     words = refused(studio, lambda: run(CozeChatOperator, bot_id=TOOL_BOT, message="x", tools=tools))
@@ -151,9 +149,6 @@ def test_a_streamed_workflow_that_asks_twice_is_answered_twice(studio: Coze, run
     assert [entry.continued for entry in studio.ledger] == [2]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a run that was not streamed cannot be resumed on Studio, and is started all the same"
-)
 @pytest.mark.parametrize("mode", ["async", "sync"])
 def test_a_mode_in_which_nobody_could_answer_is_refused_where_answers_are_promised(
     studio: Coze, run: Run, mode: str
@@ -162,7 +157,6 @@ def test_a_mode_in_which_nobody_could_answer_is_refused_where_answers_are_promis
     assert "stream" in refused(studio, lambda: run(CozeWorkflowOperator, workflow_id=ASKING, **given))
 
 
-@pytest.mark.xfail(strict=True, reason="auto takes async on Studio, where only a stream can be answered")
 def test_a_workflow_whose_questions_are_answered_is_streamed_by_itself(run: Run) -> None:
     given = {"on_interrupt": lambda question: "Hangzhou"}
     assert run(CozeWorkflowOperator, workflow_id=ASKING, **given) == {"output": "Hangzhou"}

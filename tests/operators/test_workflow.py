@@ -80,7 +80,7 @@ def test_nothing_is_pushed_where_pushing_is_off(run: Run) -> None:
 
 
 def test_without_waiting_the_ids_are_the_return_value_and_nothing_is_polled(coze: Coze, run: Run) -> None:
-    returned = start(run, slow_workflow(coze, 60), wait_for_completion=False)
+    returned = start(run, slow_workflow(coze, 60), wait_for_completion=False, check_parameters=False)
     assert returned["execute_id"] == coze.ledger[0].id
     assert returned["workflow_id"] == coze.ledger[0].workflow_id
     assert returned["debug_url"] == run.xcoms["debug_url"]

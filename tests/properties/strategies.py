@@ -11,7 +11,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from airflow_provider_coze.protocol.endpoints import account, chat, conversation, file, workflow
+from airflow_provider_coze.protocol.endpoints import account, catalogue, chat, conversation, file, workflow
 from airflow_provider_coze.protocol.json_text import read_json
 from airflow_provider_coze.protocol.messages import Call, Response
 from tests.driving import SAMPLES
@@ -35,6 +35,7 @@ _RUN = {"workflow_id": "7511500000000000001", "execute_id": "7513000000000000002
 #: One call for each operation, by the folder of its samples.
 CALLS: dict[str, Call[Any]] = {
     "benefit": account.benefits(),
+    "bot_list": catalogue.list_bots(workspace_id="1"),
     "chat_cancel": chat.cancel_chat(**_CHAT),
     "chat_create": chat.create_chat(bot_id="1", user_id="u", additional_messages=[]),
     "chat_messages": chat.chat_messages(**_CHAT),
@@ -51,7 +52,9 @@ CALLS: dict[str, Call[Any]] = {
     "users_me": account.current_user(),
     "workflow_history": workflow.run_history(**_RUN),
     "workflow_info": workflow.workflow_info(workflow_id="1"),
+    "workflow_list": catalogue.list_workflows(workspace_id="1"),
     "workflow_node": workflow.node_output(**_RUN, node_execute_uuid="1"),
+    "workflow_resume": workflow.resume_workflow(workflow_id="1", event_id="1/2", interrupt_type=2, resume_data="x"),
     "workflow_run": workflow.run_workflow(workflow_id="1", parameters={}, is_async=True),
     "workspace_list": account.list_workspaces(),
 }
