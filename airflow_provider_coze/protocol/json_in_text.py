@@ -6,16 +6,19 @@ taken for the answer, because a part of an answer can look like a whole one.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-__all__ = ["Found", "blocks", "found_in"]
+__all__ = ["BLANK", "Found", "blocks", "found_in", "pieces"]
+
+#: What may stand around a text unseen.
+BLANK = " \t\r\n\ufeff\u200b"
 
 #: A line that begins or ends a fenced block, in a quotation too. What a JSON string holds is never at the beginning of a line.
 _FENCE = re.compile(r"^[ \t>]*+(?P<marks>`{3,}+|~{3,}+)[ \t]*+(?P<info>[A-Za-z0-9_.+-]*+)", re.MULTILINE)
-_OPENING = re.compile(r"[\[{]")
 #: What begins like JSON, or like what people take for it: names and single quotes for keys, comments. Other brackets belong to the prose.
 _LIKE_JSON = re.compile(
     r"""\{\s*+(?:["'}/#]|[\w$-]++\s*+:)|\[\s*+(?:["'\[{\]/#0-9-]|true|false|null|NaN|Infinity)""",
@@ -23,8 +26,9 @@ _LIKE_JSON = re.compile(
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.?)*+"?|[\[{]|[\]}]', re.DOTALL)
 #: Where the end of broken JSON is looked for, in characters; beyond it all the rest counts as broken.
 _WINDOW = 1_000_000
-#: Values and broken pieces that are looked at. An error of json works out its line from the beginning of the text, so many cost much.
-_MOST_VALUES, _MOST_BROKEN = 1_000, 100
+#: Values, broken pieces and ends of blocks that are looked at. An error of json counts lines from the beginning of the text, so that
+#: many of them cost much.
+_MOST_VALUES, _MOST_BROKEN, _MOST_FENCES = 1_000, 100, 1_000
 #: Numbers stay text: only where the value ends is asked for, and int() refuses some thousands of digits.
 _EXTENT = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
 
@@ -37,12 +41,28 @@ class Found:
     problem: str = ""  # why it cannot be read; it does not quote the text. "": it can
 
 
+def pieces(whole: str) -> Iterator[Found]:
+    """Yield what may be the answer in a text, the likeliest first."""
+    if _is_json(whole):
+        yield Found(whole)
+        return
+    fenced, around = blocks(whole)
+    for block in fenced:
+        inner = block.strip(BLANK)
+        if _is_json(inner):
+            yield Found(inner)
+        else:
+            yield from found_in(block)
+    for prose in around:
+        yield from found_in(prose)
+
+
 def blocks(text: str) -> tuple[list[str], list[str]]:
     """Return the contents of a text's fenced blocks, and what stands outside of them. A block without an end goes on to the end."""
     inside: list[str] = []
     outside: list[str] = []
     place, marks = 0, ""
-    for fence in _FENCE.finditer(text):
+    for fence in itertools.islice(_FENCE.finditer(text), _MOST_FENCES):
         closes = fence["marks"].startswith(marks) and not fence["info"]  # "" opens, and so does one with a language
         if marks and not closes and not fence["info"]:
             continue
@@ -56,11 +76,8 @@ def blocks(text: str) -> tuple[list[str], list[str]]:
 def found_in(text: str) -> Iterator[Found]:
     """Yield the objects and lists that stand in *text*, in their order; not those inside of others."""
     place, values, broken = 0, 0, 0
-    while (opening := _OPENING.search(text, place)) and values < _MOST_VALUES and broken < _MOST_BROKEN:
+    while (opening := _LIKE_JSON.search(text, place)) and values < _MOST_VALUES and broken < _MOST_BROKEN:
         begin = opening.start()
-        if not _LIKE_JSON.match(text, begin):
-            place = begin + 1
-            continue
         try:
             _, place = _EXTENT.raw_decode(text, begin)
         except RecursionError:
@@ -93,3 +110,11 @@ def _end_of(text: str, begin: int) -> int:
             if depth == 0:
                 return token.end()
     return len(text)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
+    except (ValueError, RecursionError):
+        return False
+    return True

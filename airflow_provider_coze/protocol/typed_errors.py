@@ -15,7 +15,7 @@ from airflow_provider_coze.protocol.json_text import MAX_DEPTH
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-__all__ = ["Mismatch", "mismatch_of", "unfit"]
+__all__ = ["Mismatch", "is_fit", "mismatch_of", "path_of", "unfit"]
 
 #: Problems that the bot is told of.
 _MOST_TOLD = 5
@@ -121,38 +121,45 @@ def _rule(problem: Any) -> str:
     return rule if len(rule) <= _LONGEST_RULE else f"{rule[:_LONGEST_RULE]}…"
 
 
-def unfit(value: Any) -> tuple[tuple[int | str, ...], str] | None:
-    """Return the place of what Airflow cannot keep of a value that is JSON otherwise, and what it is. None: it can keep all of it.
-
-    See ``json_text``: NaN, the infinities, integers over 64 bits and what is nested too deep.
-    """
-    wrong = _scalar_problem(value)
-    if wrong:
-        return (), wrong
-    level: list[tuple[tuple[int | str, ...], Any]] = [((), value)] if isinstance(value, dict | list) else []
-    for _ in range(MAX_DEPTH):
-        below: list[tuple[tuple[int | str, ...], Any]] = []
-        for place, container in level:
-            for step, item in _steps(container):
-                kind = type(item)
-                if kind is str or kind is bool or item is None:
-                    continue
-                if kind is dict or kind is list:
-                    if item:
-                        below.append(((*place, step), item))
-                elif wrong := _scalar_problem(item):
-                    return (*place, step), wrong
-        if not below:
-            return None
+def is_fit(value: Any) -> bool:
+    """Tell whether Airflow can keep a value that is JSON otherwise: see ``json_text`` for what it cannot."""
+    level = [value]
+    for depth in range(MAX_DEPTH + 1):
+        below: list[Any] = []
+        for item in level:
+            kind = type(item)
+            if kind is dict or kind is list:
+                if depth == MAX_DEPTH:
+                    return False
+                below.extend(item.values() if kind is dict else item)
+            elif kind is not str and kind is not bool and _problem(item):
+                return False
         level = below
-    return level[0][0], f"it is nested deeper than {MAX_DEPTH}"
+    return True
+
+
+def unfit(value: Any) -> tuple[tuple[int | str, ...], str]:
+    """Return the place of what Airflow cannot keep of a value, and what it is."""
+    if problem := _problem(value):
+        return (), problem
+    level: list[tuple[tuple[int | str, ...], Any]] = [((), value)]
+    for _ in range(MAX_DEPTH):
+        below = [((*place, step), item) for place, around in level for step, item in _steps(around)]
+        for place, item in below:
+            if problem := _problem(item):
+                return place, problem
+        level = below
+    return (), f"it is nested deeper than {MAX_DEPTH}"
 
 
 def _steps(container: Any) -> Iterator[tuple[int | str, Any]]:
-    return iter(container.items() if isinstance(container, dict) else enumerate(container))
+    if isinstance(container, dict):
+        yield from container.items()
+    elif isinstance(container, list):
+        yield from enumerate(container)
 
 
-def _scalar_problem(item: Any) -> str:
+def _problem(item: Any) -> str:
     if isinstance(item, float):
         return "" if math.isfinite(item) else "it must be a number, and is none that JSON can hold"
     if isinstance(item, int):

@@ -12,24 +12,26 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_coze.errors import CozeInputError
-from airflow_provider_coze.protocol.json_in_text import Found, blocks, found_in
+from airflow_provider_coze.protocol.json_in_text import BLANK, Found, blocks, pieces
 from airflow_provider_coze.protocol.json_text import read_json
 from airflow_provider_coze.protocol.messages import JsonValue
 from airflow_provider_coze.protocol.typed_dicts import for_pydantic
-from airflow_provider_coze.protocol.typed_errors import Mismatch, mismatch_of, path_of, unfit
+from airflow_provider_coze.protocol.typed_errors import Mismatch, is_fit, mismatch_of, path_of, unfit
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+    from pydantic import TypeAdapter, ValidationError
 
 __all__ = ["Mismatch", "OutputType"]
 
-_BLANK = " \t\r\n\ufeff\u200b"
 #: What people and models put around a single word.
-_DECORATION = _BLANK + "`*_\"'“”‘’「」『』《》【】()（）。．.!！,，、;；:："
+_DECORATION = BLANK + "`*_\"'“”‘’「」『』《》【】()（）。．.!！,，、;；:："
 _HALF_PAIR = re.compile(r"[\ud800-\udfff]")
+#: What may be a number that is none, or no finite one: pydantic can make null of it, unasked. In a string it does no harm.
+_TOO_LARGE = re.compile(r"[0-9](?:[eE]\+?[0-9]{3}|[0-9]{300})")
 #: How often an answer may stand in something else. Coze itself has two wrappings, and a model adds one of its own.
 _MAX_WRAPPINGS = 4
 _LONGEST_REASON = 300
+_UNFIT = object()
 
 
 class OutputType:
@@ -53,9 +55,8 @@ class OutputType:
         try:
             self.schema_text()
         except Exception as error:  # there are as many as there are ways to be no type
-            words = " ".join(str(error).split("\n")[0].split()) if getattr(error, "code", None) else ""
-            why = f"{type(error).__name__}: {words[:_LONGEST_REASON]}" if words else type(error).__name__
-            return [f"is nothing that pydantic can check JSON against ({why})"]
+            why = f"{type(error).__name__}: {' '.join(str(error).split()).partition('. ')[0]}"
+            return [f"is nothing that pydantic can check JSON against ({why[:_LONGEST_REASON]})"]
         return []
 
     def schema_text(self) -> str:
@@ -133,13 +134,18 @@ class OutputType:
     def _of_text(self, text: str, wrappings: int) -> Any:
         if self.output_type is str:
             return text
-        whole = text.strip(_BLANK)
+        whole = text.strip(BLANK)
+        tried = self._checked(whole)
+        if tried[1] is None:
+            return tried[0]
         failures: list[tuple[int, Mismatch]] = []
-        for piece in _pieces(whole):
+        for piece in [Found(whole)] if tried[1] is not _UNFIT else pieces(whole):
             try:
                 if piece.problem:
                     raise Mismatch("", f"the JSON in it is broken: {piece.problem}")
-                return self._of_json(piece.text, wrappings, unwrap=not self._takes_words)
+                return self._of_json(
+                    piece.text, wrappings, unwrap=not self._takes_words, tried=tried if piece.text is whole else None
+                )
             except Mismatch as mismatch:
                 failures.append((len(piece.text), mismatch))
         if not self._is_container:
@@ -157,89 +163,82 @@ class OutputType:
         failure: Mismatch | None = None
         for word in dict.fromkeys(words):
             try:
-                return self._of_json(json.dumps(word), _MAX_WRAPPINGS, unwrap=False)
+                return self._of_json(json.dumps(word, ensure_ascii=False), _MAX_WRAPPINGS, unwrap=False)
             except Mismatch as mismatch:
                 failure = failure or mismatch
         raise failure or Mismatch("", "it is empty")
 
-    def _of_json(self, text: str, wrappings: int, *, unwrap: bool) -> Any:
-        try:
-            return self._checked(text, None)
-        except Mismatch:
-            pass  # what it is worth is seen when what Airflow cannot keep has been replaced
+    def _of_json(self, text: str, wrappings: int, *, unwrap: bool, tried: tuple[Any, Any] | None = None) -> Any:
+        made, wrong = tried or self._checked(text)
+        if wrong is None:
+            return made
         try:
             value = read_json(text)
         except ValueError as error:
             raise Mismatch("", f"the JSON in it cannot be read: {getattr(error, 'msg', error)}") from None
-        try:
-            return self._checked(json.dumps(value, ensure_ascii=False), value)
-        except Mismatch as mismatch:
-            inner = self._inner(value)
-            if not unwrap or inner is value or wrappings >= _MAX_WRAPPINGS:
-                raise
-            failure = mismatch
+        if wrong is _UNFIT:  # and now what could not be read or kept is replaced
+            made, wrong = self._checked(json.dumps(value, ensure_ascii=False), is_clean=True)
+            if wrong is None:
+                return made
+        failure = self._mismatch(wrong, made, value)
+        wrapped, inner = self._inner(value)
+        if not wrapped or not unwrap or wrappings >= _MAX_WRAPPINGS:
+            raise failure
         try:
             return self._of_value(inner, wrappings + 1)
         except Mismatch as mismatch:
-            raise (mismatch if _is_meant_as_json(inner) else failure) from None
+            inner_is_meant = _is_meant_as_json(inner) and _depth(mismatch) >= _depth(failure)
+            raise (mismatch if inner_is_meant else failure) from None
 
-    def _inner(self, value: Any) -> Any:
-        """Return what a text of JSON holds, or a lone key that is no field of the type; *value* itself where that is no wrapping."""
+    def _inner(self, value: Any) -> tuple[bool, Any]:
+        """Return what a text of JSON holds, or a lone key that is no field of the type; and whether it is one of them."""
         if isinstance(value, dict) and len(value) == 1:
             [(name, inner)] = value.items()
-            return value if name in self._names else inner
-        return value
+            return name not in self._names, inner
+        return isinstance(value, str), value
 
-    def _checked(self, text: str, value: Any) -> Any:
-        """Return the JSON in *text* as the type has it.
+    def _checked(self, text: str, *, is_clean: bool = False) -> tuple[Any, Any]:
+        """Return the JSON in *text* as the type has it, and None; or what there is of it, and what is wrong.
 
-        :param value: what it holds, to name the place of a problem in it. None: the place is not asked for.
-        :raises Mismatch: it does not fit.
+        That is pydantic's error, a sentence about another one, or ``_UNFIT``: it is no JSON, or nothing that Airflow can keep.
+
+        :param is_clean: it comes from ``read_json``, which has replaced what cannot be kept.
         """
         from pydantic import ValidationError
 
-        adapter, failure = self._adapter, Mismatch("", "it does not fit")
+        if not is_clean and ("NaN" in text or "Infinity" in text or _TOO_LARGE.search(text)):
+            return None, _UNFIT
         try:
-            made = adapter.dump_python(adapter.validate_json(text), mode="json", by_alias=True, warnings=False)
+            made = self._adapter.validate_json(text)
+            made = self._adapter.dump_python(made, mode="json", by_alias=True, warnings=False)
         except ValidationError as error:
-            if value is not None:
-                failure = mismatch_of(error, value, self._names, lambda part: adapter.validate_json(json.dumps(part)))
+            return None, _UNFIT if _is_no_json(error) else error
         except Exception as error:  # validators and serializers of a type are anybody's code
-            failure = Mismatch("", f"a validator of the type ended in {type(error).__name__}")
-        else:
-            found = unfit(made)
-            if found is None:
-                return made
-            failure = Mismatch(path_of(found[0], made, self._names), found[1])
-        raise failure  # not where the error was caught: that holds the answer, and would be the context of this
+            return None, f"a validator of the type ended in {type(error).__name__}"
+        return made, None if is_fit(made) else _UNFIT
+
+    def _mismatch(self, wrong: Any, made: Any, value: Any) -> Mismatch:
+        if wrong is _UNFIT:
+            place, problem = unfit(made) if made is not None else ((), "it holds no JSON")
+            return Mismatch(path_of(place, made, self._names), problem)
+        if isinstance(wrong, str):
+            return Mismatch("", wrong)
+        return mismatch_of(wrong, value, self._names, lambda part: self._adapter.validate_json(json.dumps(part)))
 
 
-def _pieces(whole: str) -> Iterator[Found]:
-    """Yield what may be the answer in a text, the likeliest first."""
-    if _is_json(whole):
-        yield Found(whole)
-        return
-    fenced, around = blocks(whole)
-    for block in fenced:
-        inner = block.strip(_BLANK)
-        if _is_json(inner):
-            yield Found(inner)
-        else:
-            yield from found_in(block)
-    for prose in around:
-        yield from found_in(prose)
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
-    except (ValueError, RecursionError):
+def _is_no_json(error: ValidationError) -> bool:
+    if error.error_count() > 1:  # of a million nobody needs the list
         return False
-    return True
+    [problem] = error.errors(include_url=False, include_input=False)
+    return problem["type"] == "json_invalid" and problem["loc"] == ()
+
+
+def _depth(mismatch: Mismatch) -> int:
+    return mismatch.path.count(".") + mismatch.path.count("[")
 
 
 def _is_meant_as_json(value: Any) -> bool:
-    return isinstance(value, dict | list) or (isinstance(value, str) and value.strip(_BLANK)[:1] in ("{", "["))
+    return isinstance(value, dict | list) or (isinstance(value, str) and value.strip(BLANK)[:1] in ("{", "["))
 
 
 def _whole_characters(text: str) -> str:
