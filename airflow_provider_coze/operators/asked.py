@@ -82,6 +82,8 @@ class Asker:
     :ivar operator: the running task.
     :ivar resume_method: its method that is called then, as ``method(context, event=…, asked=…, **kwargs)``. It passes *event* and
         *asked* to :meth:`Answering.answer_of`; *asked* can be missing.
+    :ivar workflow_id: whose question it is; "" where a bot asks.
+    :ivar bot_id: the bot that asks; "" where a workflow does.
     :ivar notes: the record; None: none is kept, so a later try starts a new run anyway.
     """
 
@@ -91,6 +93,16 @@ class Asker:
     resume_method: str
     notes: Notes | None = None
     kwargs: Mapping[str, Any] | None = None
+    bot_id: str = ""
+
+    @property
+    def who(self) -> str:
+        """Who asks, in words."""
+        return f"bot {self.bot_id}" if self.bot_id else f"workflow {self.workflow_id}"
+
+    def work(self, question: Question) -> str:
+        """Return what waits for the answer, in words."""
+        return f"{'chat' if self.bot_id else 'run'} {question.execute_id!r} of {self.who}"
 
     @property
     def now(self) -> float:

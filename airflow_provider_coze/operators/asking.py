@@ -6,22 +6,28 @@ between is found again by the next try, which goes through the same steps and pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_coze.errors import CozeError, CozeOutputTypeError, CozeToolError, CozeTriggerEventError
+from airflow_provider_coze.operators.asked import Answered, Asker
 from airflow_provider_coze.operators.base import CozeOperator
 from airflow_provider_coze.operators.chat_end import end_late
 from airflow_provider_coze.operators.chat_start import ChatStart, StartedChat, unkept_chat
 from airflow_provider_coze.operators.conversation_store import ConversationStore
+from airflow_provider_coze.operators.conversations import ConversationChoice
 from airflow_provider_coze.operators.purchase import began
+from airflow_provider_coze.operators.questions import Answering
 from airflow_provider_coze.operators.tools import ToolBox
 from airflow_provider_coze.protocol import flows
+from airflow_provider_coze.protocol.answers import Answer
 from airflow_provider_coze.protocol.models import Chat
 from airflow_provider_coze.protocol.outcomes import chat_error
 from airflow_provider_coze.protocol.pacing import CHAT_POLLS
+from airflow_provider_coze.protocol.questions import Question
 from airflow_provider_coze.protocol.statuses import WAITING, Phase, chat_phase
 from airflow_provider_coze.protocol.tool_rounds import submit_once
 from airflow_provider_coze.protocol.typed_output import Mismatch
@@ -45,12 +51,18 @@ class AskingOperator(CozeOperator):
     stream: bool
     on_busy: str
     conversation_id: str | None
+    conversation: str
     cancel_on_timeout: bool
     cancel_on_kill: bool
     tools: Mapping[str, Callable[..., Any]] | None
     max_tool_rounds: int
     on_tool_error: str
     max_repairs: int
+    on_interrupt: str | Callable[[Question], Answer]
+    hitl_users: Sequence[str | Mapping[str, str]] | None
+    hitl_notifiers: Any
+    hitl_timeout: float | timedelta | None
+    hitl_default: Answer | Callable[[Question], Answer] | None
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -78,7 +90,7 @@ class AskingOperator(CozeOperator):
         if purchase is None:
             return unkept_chat(
                 self.hook,
-                arguments,
+                {**arguments, "conversation_id": arguments["conversation_id"] or self._own_conversation(context)},
                 self.log,
                 on_busy=self.on_busy,
                 until=self._deadline_at,
@@ -93,14 +105,24 @@ class AskingOperator(CozeOperator):
             until=self._deadline_at,
             streams=self.stream,
         )
-        return start.chat(arguments)
+        if arguments["conversation_id"] is not None or self.conversation == "new":
+            return start.chat(arguments)
+        chosen = {**arguments, "conversation_id": self.conversation}
+        return start.chat(chosen, lambda: self._own_conversation(context))
+
+    def _own_conversation(self, context: Context) -> str | None:
+        """Return the conversation that the task was told to use, its own or one that it shares. None: it gets one for itself."""
+        if self.conversation_id is None and self.conversation != "new":
+            choice = ConversationChoice(self.conversation, context, bot_id=self.bot_id)
+            self.conversation_id = choice.find_or_create(self.hook, self.log)
+        return self.conversation_id
 
     def _store_in_coze(self, context: Context, key: str) -> Store | None:
         return ConversationStore(
             self.hook,
             key=key,
             bot_id=self.bot_id,
-            conversation_id=self._turn.conversation_id or self.conversation_id,
+            conversation_id=self._turn.conversation_id or self._own_conversation(context),
             since=began(context),
             has_past=context["ti"].try_number > 1,
             strays=self.on_busy == "new" and not self._turn.part,
@@ -215,10 +237,11 @@ class AskingOperator(CozeOperator):
         """Give the chat what it waits for, and wait on."""
         self._ledger.add(chat.usage, self._turn.what, chat.id)
         questions = self._toolbox.questions(chat.tool_calls)
-        if not self.tools or questions or not chat.tool_calls:
+        is_for_tools = len(questions) < len(chat.tool_calls)
+        if not chat.tool_calls or (questions and self._answering.fails) or (is_for_tools and not self.tools):
             raise chat_error(chat, waited=waited)
         ids = {"chat_id": chat.id, "conversation_id": chat.conversation_id}
-        if self._turn.tool_rounds >= self.max_tool_rounds:
+        if is_for_tools and self._turn.tool_rounds >= self.max_tool_rounds:
             raise CozeToolError(
                 f"Chat {chat.id!r} in conversation {chat.conversation_id!r} asks for tools once more after {self._turn.tool_rounds} "
                 "rounds, which is max_tool_rounds. No outputs were submitted: it waits for them, and is billed as far as it went. A retry "
@@ -226,12 +249,64 @@ class AskingOperator(CozeOperator):
                 **ids,
             )
         self._ledger.check("the outputs of its tools", **ids)
-        outputs = self._toolbox.answers(chat.tool_calls)
-        self._set_deadline(context)  # tools take what they take; from here on the bot answers
+        known: dict[str, str] = {}
+        for call in questions:
+            question = Question.from_tool_call(chat.id, call)
+            known[str(call.get("id"))] = self._answering.ask(self._asker(context, chat), question).data
+        return self._submitted(context, chat, known)
+
+    def _submitted(self, context: Context, chat: Chat, known: Mapping[str, str]) -> Any:
+        """Run the tools, submit their outputs and the answers that are *known*, and wait on."""
+        ids = {"chat_id": chat.id, "conversation_id": chat.conversation_id}
+        try:
+            outputs = self._toolbox.answers(chat.tool_calls, known)
+        except CozeToolError as error:
+            raise error.located(
+                f"It is chat {chat.id!r} in conversation {chat.conversation_id!r}.", **ids
+            ) from error.__cause__
+        # Tools answer in their order, questions after them: Coze knows both by their ids.
+        outputs += [{"tool_call_id": each, "output": text} for each, text in known.items()]
+        self._set_deadline(context)  # tools and people take what they take; from here on the bot answers
         chat = self.hook.perform(submit_once(chat, outputs, self.hook.retry))
         self._turn = replace(self._turn, tool_rounds=self._turn.tool_rounds + 1)
-        self.log.info("Chat %s: %s with the outputs of %d tool call(s)", chat.id, chat.status, len(outputs))
+        self.log.info("Chat %s: %s with %d output(s)", chat.id, chat.status, len(outputs))
         return self._waited(context, chat, self.hook.clock())
+
+    # --- questions
+
+    @cached_property
+    def _answering(self) -> Answering:
+        return Answering(
+            self.on_interrupt,
+            users=self.hitl_users,
+            notifiers=self.hitl_notifiers,
+            timeout=self.hitl_timeout,
+            default=self.hitl_default,
+        )
+
+    def _asker(self, context: Context, chat: Chat | None) -> Asker:
+        ids = {} if chat is None else {"chat_id": chat.id, "conversation_id": chat.conversation_id}
+        return Asker(
+            context,
+            self,
+            "",
+            "execute_answered",
+            notes=self._purchase if self._purchase is not None and self._purchase.is_kept else None,
+            kwargs={**ids, "turn": self._turn.to_payload()},
+            bot_id=self.bot_id,
+        )
+
+    def _answered_by_people(self, context: Context, answered: Answered, chat: Chat) -> Any:
+        """Go on with a chat whose question people have answered, unless it has gone on already."""
+        chat = self.hook.perform(flows.read_chat(chat, self.hook.retry))
+        waiting = {
+            Question.from_tool_call(chat.id, call).event_id: call for call in self._toolbox.questions(chat.tool_calls)
+        }
+        call = waiting.get(answered.question.event_id)
+        if chat_phase(chat.status) is not Phase.NEEDS_INPUT or call is None:
+            self._set_deadline(context)
+            return self._waited(context, chat, self.hook.clock())
+        return self._submitted(context, chat, {str(call.get("id")): answered.data})
 
     def _repaired(self, context: Context, chat: Chat, mismatch: Mismatch) -> Any:
         """Show the bot in the same conversation what is wrong with its answer, and wait for a better one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_coze.errors import CozeTriggerEventError
@@ -13,11 +14,14 @@ from airflow_provider_coze.operators.conversations import ConversationChoice
 from airflow_provider_coze.operators.fate import decided
 from airflow_provider_coze.operators.file_inputs import FileInputs, stand_ins, stand_ins_in_messages
 from airflow_provider_coze.protocol import flows
+from airflow_provider_coze.protocol.answers import Answer
 from airflow_provider_coze.protocol.busy import ON_BUSY
 from airflow_provider_coze.protocol.inputs import chat_problems
 from airflow_provider_coze.protocol.messages import JsonValue
+from airflow_provider_coze.protocol.models import Chat
+from airflow_provider_coze.protocol.questions import Question
 from airflow_provider_coze.protocol.statuses import WAITING, Phase, chat_phase
-from airflow_provider_coze.triggers.events import ChatEvent
+from airflow_provider_coze.triggers.events import ChatEvent, Turn
 
 if TYPE_CHECKING:
     from airflow_provider_coze.compat import Context
@@ -76,6 +80,13 @@ class CozeChatOperator(AskingOperator):
     :param tools: functions that the bot may call, by the names of its local plugin's tools; they run on the worker.
     :param max_tool_rounds: how often one chat may ask for tools.
     :param on_tool_error: ``output``: the bot is told of a tool's failure, and goes on; ``fail``: the task fails.
+    :param on_interrupt: who answers when the bot asks (a pause of the type ``reply_message``): ``fail`` (nobody, the task fails), ``hitl``
+        (people, through Airflow 3.1 and later; no worker waits), or a function that gets the
+        :class:`~airflow_provider_coze.protocol.questions.Question` and returns the answer, a text.
+    :param hitl_users: who may answer: ids of users, or ``{"id", "name"}``. None: everybody who may edit the task.
+    :param hitl_notifiers: notifiers of Airflow, run once for each question, with ``coze_question`` in their context.
+    :param hitl_timeout: seconds, or a timedelta, that people have for each question. None: no end.
+    :param hitl_default: the answer when nobody answers in time, or a function of the question that returns it. None: the task fails.
     :param max_repairs: how often the bot is shown what is wrong with an answer that is not of the *output_type*; each is a further chat
         in the same conversation, and is billed.
     :param timeout: seconds to wait for the answer; 300 by default. None: without end.
@@ -148,6 +159,11 @@ class CozeChatOperator(AskingOperator):
         max_tool_rounds: int = _MAX_TOOL_ROUNDS,
         on_tool_error: str = "output",
         max_repairs: int = _MAX_REPAIRS,
+        on_interrupt: str | Callable[[Question], Answer] = "fail",
+        hitl_users: Sequence[str | Mapping[str, str]] | None = None,
+        hitl_notifiers: Any = None,
+        hitl_timeout: float | timedelta | None = None,
+        hitl_default: Answer | Callable[[Question], Answer] | None = None,
         timeout: float | None = _TIMEOUT_SECONDS,
         cancel_on_timeout: bool = True,
         cancel_on_kill: bool = True,
@@ -174,6 +190,11 @@ class CozeChatOperator(AskingOperator):
         self.max_tool_rounds = max_tool_rounds
         self.on_tool_error = on_tool_error
         self.max_repairs = max_repairs
+        self.on_interrupt = on_interrupt
+        self.hitl_users = hitl_users
+        self.hitl_notifiers = hitl_notifiers
+        self.hitl_timeout = hitl_timeout
+        self.hitl_default = hitl_default
         self.cancel_on_timeout = cancel_on_timeout
         self.cancel_on_kill = cancel_on_kill
 
@@ -183,7 +204,7 @@ class CozeChatOperator(AskingOperator):
         self._begin(context, resumed=False)
         arguments = self._checked()
         self._set_deadline(context)
-        started = self._started(context, self._in_conversation(context, arguments))
+        started = self._started(context, arguments)
         self._set_deadline(context)  # the time for the answer; finding or starting the work had as much
         chat = self._noted(context, started)
         if not self.wait_for_completion:
@@ -204,7 +225,6 @@ class CozeChatOperator(AskingOperator):
         try:
             ended = ChatEvent.from_payload(event)
         except CozeTriggerEventError as error:
-            self._in_conversation(context, {"conversation_id": self.conversation_id})
             self._purchase = self._purchase_of(context)
             return self._waited_anew(context, error)
         if self.conversation != "new":
@@ -220,6 +240,33 @@ class CozeChatOperator(AskingOperator):
             chat = self.hook.perform(flows.read_chat(chat, self.hook.retry))
         return self._finish(context, chat, ended.started_at)
 
+    @decided
+    def execute_answered(
+        self,
+        context: Context,
+        event: dict[str, Any] | None = None,
+        asked: Any = None,
+        chat_id: str | None = None,
+        conversation_id: str | None = None,
+        turn: Any = None,
+    ) -> Any:
+        """Go on when people have answered, or their time is up.
+
+        :raises CozeChatRequiresActionError: nobody has answered, and there is no default.
+        """
+        self._begin(context, resumed=True)
+        restore_texts(self, _TEXTS)
+        self._turn = Turn.from_payload(turn)
+        ids = {"chat_id": chat_id, "conversation_id": conversation_id}
+        if not all(ids.values()):  # dag.test() does not hand them on
+            ids = {**ids, **self._pulled(context, *ids)}
+        if self.conversation != "new":
+            self.conversation_id = ids["conversation_id"]
+        self._purchase = self._purchase_of(context)
+        chat = Chat(id=str(ids["chat_id"]), conversation_id=str(ids["conversation_id"]), status="", bot_id=self.bot_id)
+        answered = self._answering.answer_of(self._asker(context, chat), event, asked)
+        return self._answered_by_people(context, answered, chat)
+
     def on_kill(self) -> None:
         """Cancel the chat, within the seconds that a worker has left, if a person ended the task."""
         chat, self._running = self._running, None
@@ -234,15 +281,6 @@ class CozeChatOperator(AskingOperator):
             )
             return
         end_killed(self.hook, self.log, chat)
-
-    def _in_conversation(self, context: Context, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Return the arguments with the conversation that the task shares with others, if it does."""
-        if arguments["conversation_id"] is not None or self.conversation == "new":
-            return arguments
-        choice = ConversationChoice(self.conversation, context, bot_id=self.bot_id)
-        # The store in Coze has to look where the chat is sent.
-        self.conversation_id = choice.find_or_create(self.hook, self.log)
-        return {**arguments, "conversation_id": self.conversation_id}
 
     def _checked(self) -> dict[str, Any]:
         """Return the arguments of the chat, all checked, now that templates are rendered."""
@@ -281,7 +319,7 @@ class CozeChatOperator(AskingOperator):
         }
 
     def _turn_problems(self) -> list[str]:
-        problems = self._toolbox.problems()
+        problems = self._toolbox.problems() + self._answering.problems()
         if self.tools and self.hook.settings.dialect == "studio":
             problems.append("tools cannot be used with Coze Studio, which takes no outputs of them")
         problems += [

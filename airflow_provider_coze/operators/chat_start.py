@@ -6,7 +6,7 @@ before the chat is sent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,10 +66,12 @@ class ChatStart:
         self._seen: Chat | None = None
         self._files: FileInputs | None = None
 
-    def chat(self, arguments: Mapping[str, Any]) -> StartedChat:
+    def chat(self, arguments: Mapping[str, Any], shared: Callable[[], str | None] | None = None) -> StartedChat:
         """Return the chat.
 
-        :param arguments: those of :func:`~airflow_provider_coze.protocol.endpoints.chat.create_chat`.
+        :param arguments: those of :func:`~airflow_provider_coze.protocol.endpoints.chat.create_chat`; with *shared*, the
+            conversation_id is what was chosen, such as ``dag_run``: that stays the same, whatever conversation it means.
+        :param shared: finds or makes the conversation that was chosen; asked only when a chat has to be sent.
         :raises CozeOutcomeUnknownError: nobody can tell whether one was sent, and *on_unknown* says to fail then.
         :raises CozeStateError: the record cannot be read or written; nothing was sent.
         """
@@ -79,7 +81,7 @@ class ChatStart:
                 assert self._seen is not None  # noqa: S101 - what _look saw made the decision
                 return StartedChat(self._seen, record.at)
             case Reconcile(), Intent() as intent:
-                return self._sent(arguments, intent, in_doubt=True)
+                return self._sent(_placed(arguments, shared), intent, in_doubt=True)
             case Unknown(reason), Submitted() if self._on_unknown == "fail":
                 raise CozeOutcomeUnknownError(
                     f"Chat {record.ids.get('chat_id')!r} in conversation {record.ids.get('conversation_id')!r} was sent by an earlier try "
@@ -88,6 +90,7 @@ class ChatStart:
                     chat_id=record.ids.get("chat_id"),
                     conversation_id=record.ids.get("conversation_id"),
                 )
+        arguments = _placed(arguments, shared)
         return self._sent(arguments, self._intend(arguments), in_doubt=False)
 
     def _look(self, record: Submitted) -> Remote:
@@ -236,6 +239,10 @@ class ChatStart:
             "additional_messages": marked(arguments["additional_messages"], marker),
             "options": options,
         }
+
+
+def _placed(arguments: Mapping[str, Any], shared: Callable[[], str | None] | None) -> Mapping[str, Any]:
+    return arguments if shared is None else {**arguments, "conversation_id": shared()}
 
 
 def _with_files(arguments: Mapping[str, Any], files: FileInputs) -> dict[str, Any]:

@@ -39,10 +39,10 @@ _MAX_BODY = 8_000
 _JSON = ("integer", "number", "boolean", "array", "object")
 
 
-def subject_of(question: Question, number: int, workflow_id: str) -> str:
+def subject_of(question: Question, number: int, who: str) -> str:
     """Return the headline: which question, of which workflow."""
     node = f": {question.node_title[:80]}" if question.node_title else ""
-    return f"Question {number} of Coze workflow {workflow_id}{node}"
+    return f"Question {number} of Coze {who}{node}"
 
 
 def body_of(question: Question, number: int, link: str) -> str:

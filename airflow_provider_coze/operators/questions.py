@@ -13,7 +13,12 @@ from datetime import timedelta
 from typing import Any, NoReturn
 
 from airflow_provider_coze.compat import TaskAwaitingInput, ask_people, has_forms
-from airflow_provider_coze.errors import CozeRunInterruptedError, CozeTriggerEventError
+from airflow_provider_coze.errors import (
+    CozeChatRequiresActionError,
+    CozeOutcomeError,
+    CozeRunInterruptedError,
+    CozeTriggerEventError,
+)
 from airflow_provider_coze.operators.asked import QUESTION_XCOM, Answered, Asked, Asker, seconds
 from airflow_provider_coze.operators.base import min_deferral_seconds
 from airflow_provider_coze.operators.question_form import (
@@ -158,19 +163,25 @@ class Answering:
             return Answered(asked.question, resume_data(asked.question, default))
         if asker.notes is not None:
             asker.notes.note(asked_at="")  # another try gives people their time anew
-        raise CozeRunInterruptedError(
-            f"Nobody has answered question {asked.number} of run {asked.question.execute_id!r} of workflow {asker.workflow_id!r} within "
-            f"{self._timeout or 0:g} s (event {asked.question.event_id}), and {'; '.join(problems)}. The run waits in Coze, and is billed "
-            "as far as it went. To wait once more, clear the task: it goes on with this run, unless durable is False.",
-            interrupt={"event_id": asked.question.event_id, "type": asked.question.interrupt_type},
-            workflow_id=asker.workflow_id,
-            execute_id=asked.question.execute_id or None,
+        facts: dict[str, Any] = {
+            "interrupt": {"event_id": asked.question.event_id, "type": asked.question.interrupt_type}
+        }
+        facts |= {"workflow_id": asker.workflow_id, "execute_id": asked.question.execute_id or None}
+        kind: type[CozeOutcomeError] = CozeRunInterruptedError
+        if asker.bot_id:
+            facts = {"bot_id": asker.bot_id, "chat_id": asked.question.execute_id}
+            kind = CozeChatRequiresActionError
+        raise kind(
+            f"Nobody has answered question {asked.number} of {asker.work(asked.question)} within "
+            f"{self._timeout or 0:g} s (event {asked.question.event_id}), and {'; '.join(problems)}. It waits in Coze, and is billed "
+            "as far as it went. To wait once more, clear the task: it goes on with the same one, unless durable is False.",
+            **facts,
         )
 
     def _show(self, asker: Asker, asked: Asked, *, notify: bool, problems: Sequence[str] = ()) -> NoReturn:
         """Put the question into the form, which removes the answer to the one before, and wait."""
         question, number = asked.question, asked.number
-        subject = subject_of(question, number, asker.workflow_id)
+        subject = subject_of(question, number, asker.who)
         body = body_of(question, number, asker.page("xcom"))
         kept = ask_people(
             asker.context["ti"],

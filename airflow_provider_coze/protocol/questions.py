@@ -128,6 +128,20 @@ class Question:
             node_title=_clean(title),
         )
 
+    @classmethod
+    def from_tool_call(cls, chat_id: str, call: Mapping[str, Any]) -> Self:
+        """Read what a bot asks: a tool call of the type ``reply_message``, whose arguments hold the words.
+
+        :raises CozeProtocolError: it has no id to answer to.
+        """
+        call_id = str(call.get("id") or "")
+        asked = {
+            "event_id": f"{chat_id}/{call_id}" if call_id else "",
+            "type": 0,  # the answer to a bot names no type
+            "data": mapping(call.get("function")).get("arguments"),
+        }
+        return cls.from_interrupt(asked, execute_id=chat_id)
+
     def to_payload(self) -> dict[str, Any]:
         """Return the question as JSON types for Airflow's database, its texts cut to what a form can show."""
         return {

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any, Literal
 
 import pytest
 
 from airflow_provider_coze import errors as e
+from airflow_provider_coze.compat import TaskAwaitingInput
 from airflow_provider_coze.emulator import scenarios
 from airflow_provider_coze.emulator.default_world import ECHO_BOT, TOOL_BOT
-from airflow_provider_coze.emulator.definitions import Seconds, Tokens, ToolCall, Turn
+from airflow_provider_coze.emulator.definitions import Seconds, Template, Tokens, ToolCall, Turn
 from airflow_provider_coze.operators.chat import CozeChatOperator
+from airflow_provider_coze.protocol.questions import Question
 from tests import tries
 from tests.tasks import Coze, Run, is_kind
 from tests.tries import CHAT, Deaths, Task
@@ -214,3 +217,76 @@ def test_a_worker_that_dies_while_it_reads_a_stream_is_followed_by_one_that_goes
     kept.killed(**given)
     assert kept.attempt(**given) == "one\ntwo"
     assert len(kept.coze.ledger) == 1
+
+
+# --- questions of bots
+
+
+def asking_bot(coze: Coze, **more: Any) -> str:
+    """A bot that asks which city, and answers with what it was told."""
+    question = ToolCall("ask", {"question": "Which city?"}, type="reply_message")
+    return coze.emulator.add_bot(
+        tool_calls=(question,), answer=Template("Off to {tool_outputs[ask]}."), duration=Seconds(20), **more
+    ).id
+
+
+def test_a_function_answers_what_a_bot_asks(coze: Coze, run: Run) -> None:
+    seen: list[Question] = []
+    bot = asking_bot(coze)
+    assert ask(run, bot, on_interrupt=lambda question: seen.append(question) or "Hangzhou") == "Off to Hangzhou."
+    assert [(question.text, question.execute_id) for question in seen] == [("Which city?", coze.ledger[0].id)]
+    assert (coze.asked(SUBMIT), len(coze.ledger)) == (1, 1)
+
+
+def test_nobody_answers_a_bot_unless_told_to(coze: Coze, run: Run) -> None:
+    with pytest.raises(e.CozeChatRequiresActionError):
+        ask(run, asking_bot(coze), tools={"read_sensor": read_sensor})
+    assert coze.asked(SUBMIT) == 0
+
+
+def test_people_answer_a_bot_without_a_worker(coze: Coze, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_provider_coze.operators.questions.ask_people", lambda _, **form: form)
+    run = Run(coze, defers=False)
+    given = {"bot_id": asking_bot(coze), "message": "hello", "on_interrupt": "hitl"}
+    with pytest.raises(TaskAwaitingInput) as parked:
+        run(CozeChatOperator, **given)
+    assert run.xcoms["question"]["text"] == "Which city?"
+    event = {"chosen_options": ["Send"], "params_input": {"question_number": 1, "answer": "Hangzhou"}}
+    task = run.task(CozeChatOperator, **given)
+    kwargs = json.loads(json.dumps(parked.value.kwargs))
+    assert (
+        getattr(task, parked.value.method_name)({"ti": run.ti, "task": task}, event=event, **kwargs)
+        == "Off to Hangzhou."
+    )
+    assert (coze.asked(SUBMIT), len(coze.ledger)) == (1, 1)
+
+
+# --- conversations that are shared
+
+
+def test_the_tasks_of_a_dag_run_go_on_in_one_conversation(coze: Coze, run: Run) -> None:
+    for _ in range(2):
+        ask(run, conversation="dag_run")
+    first, second = coze.ledger
+    assert first.conversation_id == second.conversation_id
+    ask(run)
+    assert coze.ledger[2].conversation_id != first.conversation_id
+
+
+@pytest.mark.parametrize("point", ["sent", "noted", "before delivery"])
+def test_a_later_try_finds_its_chat_although_the_dag_run_has_another_conversation_by_then(
+    kept: Task, deaths: Deaths, point: str
+) -> None:
+    match point:
+        case "sent":
+            deaths.sending(CHAT, after=True)
+        case "noted":
+            deaths.once(tries.Purchase, "bought", after=True)
+        case _:
+            deaths.once(tries.Purchase, "delivered")
+    kept.killed(conversation="dag_run")
+    store = kept.coze.emulator.store
+    [used] = {entry.conversation_id for entry in kept.coze.ledger}
+    store.conversations[used].meta_data = {}  # as if somebody had taken its marker away
+    assert kept.attempt(conversation="dag_run") == kept.right
+    assert kept.billed == 1
