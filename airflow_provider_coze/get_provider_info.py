@@ -28,14 +28,23 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": "Coze",
-                "python-modules": ["airflow_provider_coze.operators.chat", "airflow_provider_coze.operators.workflow"],
+                "python-modules": [
+                    "airflow_provider_coze.operators.chat",
+                    "airflow_provider_coze.operators.chatflow",
+                    "airflow_provider_coze.operators.file",
+                    "airflow_provider_coze.operators.workflow",
+                ],
             }
         ],
         "sensors": [{"integration-name": "Coze", "python-modules": ["airflow_provider_coze.sensors.coze"]}],
         "triggers": [
             {
                 "integration-name": "Coze",
-                "python-modules": ["airflow_provider_coze.triggers.chat", "airflow_provider_coze.triggers.workflow"],
+                "python-modules": [
+                    "airflow_provider_coze.triggers.chat",
+                    "airflow_provider_coze.triggers.question",
+                    "airflow_provider_coze.triggers.workflow",
+                ],
             }
         ],
         "connection-types": [

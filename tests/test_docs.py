@@ -17,12 +17,15 @@ from airflow_provider_coze.get_provider_info import get_provider_info
 from airflow_provider_coze.hooks.coze import CozeHook
 from airflow_provider_coze.operators.base import CozeOperator
 from airflow_provider_coze.operators.chat import CozeChatOperator
+from airflow_provider_coze.operators.chatflow import CozeChatflowOperator
+from airflow_provider_coze.operators.file import CozeFileUploadOperator
 from airflow_provider_coze.operators.workflow import CozeWorkflowOperator
 from airflow_provider_coze.protocol.endpoints import account, chat, conversation, workflow
 from airflow_provider_coze.protocol.models import Chat, RunHistory
 from airflow_provider_coze.sensors.coze import CozeChatSensor, CozeWorkflowSensor
 from airflow_provider_coze.triggers.chat import CozeChatTrigger
 from airflow_provider_coze.triggers.events import ChatEvent, RunEvent
+from airflow_provider_coze.triggers.question import CozeQuestionTrigger
 from airflow_provider_coze.triggers.workflow import CozeWorkflowTrigger
 from tests import docs_parts, test_layers
 
@@ -239,9 +242,15 @@ def test_the_change_log_begins_with_this_version() -> None:
 # --- reference: operators
 
 REFERENCE = "docs/reference/operators.md"
-OPERATORS = (CozeOperator, CozeChatOperator, CozeWorkflowOperator)
+OPERATORS = (
+    CozeOperator,
+    CozeChatOperator,
+    CozeWorkflowOperator,
+    CozeChatflowOperator,
+    CozeFileUploadOperator,
+)
 SENSORS = (CozeChatSensor, CozeWorkflowSensor)
-TRIGGERS = (CozeChatTrigger, CozeWorkflowTrigger)
+TRIGGERS = (CozeChatTrigger, CozeWorkflowTrigger, CozeQuestionTrigger)
 
 
 def _parameters(kind: type) -> dict[str, inspect.Parameter]:

@@ -21,6 +21,7 @@ from airflow_provider_coze.hooks.connection_form import field_behaviour, form_wi
 from airflow_provider_coze.hooks.connection_test import tested
 from airflow_provider_coze.hooks.loading import load
 from airflow_provider_coze.hooks.streaming import AsyncEvents, Events, opened, until_then
+from airflow_provider_coze.observing.metrics import observed
 from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.auth import TokenCaches, signed
 from airflow_provider_coze.protocol.dialects import dialect_of, spoken
@@ -203,9 +204,13 @@ class CozeHook(BaseHook):
 
     def _dressed(self, flow: Flow[T], settings: Settings, *, hurry: bool = False) -> Flow[T]:
         """Wrap a flow in what the connection adds: its dialect, its token, its budget. The outermost comes last."""
-        flow = spoken(flow, dialect_of(settings.dialect, settings.workflow_run_path))
-        flow = signed(flow, _TOKENS.for_(settings.auth, settings.base_url), clock=self.clock)
-        return flow if hurry else paced(flow, _buckets_of(settings), self.clock)
+
+        def dressed(flow: Flow[T]) -> Flow[T]:
+            flow = spoken(flow, dialect_of(settings.dialect, settings.workflow_run_path))
+            flow = signed(flow, _TOKENS.for_(settings.auth, settings.base_url), clock=self.clock)
+            return flow if hurry else paced(flow, _buckets_of(settings), self.clock)
+
+        return observed(flow, dressed)
 
     def request(
         self,

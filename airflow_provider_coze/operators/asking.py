@@ -52,6 +52,8 @@ class AskingOperator(CozeOperator):
     on_busy: str
     conversation_id: str | None
     conversation: str
+    message: str | None
+    bot_version: str | None
     cancel_on_timeout: bool
     cancel_on_kill: bool
     tools: Mapping[str, Callable[..., Any]] | None
@@ -216,10 +218,12 @@ class AskingOperator(CozeOperator):
         answer = self.hook.perform(flows.chat_answer(chat, self.hook.retry, waited=waited))
         self.log.info("Chat %s answered after %.0f s", chat.id, waited)
         self._ledger.add(chat.usage, self._turn.what, chat.id)
+        facts = {"bot_id": self.bot_id, "bot_version": self.bot_version}
+        ids = {"chat_id": chat.id, "conversation_id": chat.conversation_id}
+        self._tell_span(since=started_at, asked=self.message, answered=answer.text, logid=chat.logid, **facts, **ids)
         self._push(
             context,
-            chat_id=chat.id,
-            conversation_id=chat.conversation_id,
+            **ids,
             usage=self._ledger.to_xcom(),
             follow_ups=answer.follow_ups,
             logid=chat.logid,
@@ -230,7 +234,7 @@ class AskingOperator(CozeOperator):
             return self._repaired(context, chat, mismatch)
         result = self._stored(value)
         if self._purchase is not None:
-            self._purchase.delivered(conversation_id=chat.conversation_id, chat_id=chat.id)
+            self._purchase.delivered(**ids)
         return result
 
     def _answered(self, context: Context, chat: Chat, waited: float) -> Any:

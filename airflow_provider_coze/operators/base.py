@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_coze.compat import BaseOperator, conf, is_wanted, renders_natively
 from airflow_provider_coze.errors import CozeError, CozeInputError
 from airflow_provider_coze.hooks.coze import CozeHook
+from airflow_provider_coze.observing.spans import WorkSpan
 from airflow_provider_coze.operators.outputs import path_problems, stored_output
 from airflow_provider_coze.operators.purchase import Purchase
 from airflow_provider_coze.operators.usage import UsageLedger, budget_problems
@@ -138,6 +140,7 @@ class CozeOperator(BaseOperator):
         self._purchase: Purchase | None = None
         self._ti: Any = None
         self._ledger_kept: UsageLedger | None = None
+        self._span: WorkSpan | None = None
 
     @cached_property
     def hook(self) -> CozeHook:
@@ -194,6 +197,20 @@ class CozeOperator(BaseOperator):
         """The tokens that this task has used."""
         assert self._ledger_kept is not None  # noqa: S101 - _begin has made it
         return self._ledger_kept
+
+    def _tell_span(
+        self, *, since: float, asked: str | None = None, answered: JsonValue = None, **facts: str | None
+    ) -> None:
+        """Tell the span of this work what has become known of it.
+
+        :param since: Unix seconds: when it began.
+        """
+        if self._span is not None:
+            self._span.began(since)
+            self._span.know(**facts, output_type="text" if self.output_type in (None, str) else "json")
+            self._span.used(self._ledger.total())
+            self._span.asked(asked)
+            self._span.answered(answered if isinstance(answered, str) or answered is None else json.dumps(answered))
 
     def _set_deadline(self, context: Context) -> None:
         """Note whose try this is, and when its wait is over: after timeout, or when Airflow's execution_timeout is about to end it.

@@ -250,6 +250,15 @@ class CozeChatflowOperator(CozeOperator):
             answer = self.hook.perform(flows.chat_answer(chat, self.hook.retry, waited=waited))
         self.log.info("Chatflow %s answered in chat %s after %.0f s", self.workflow_id, chat.id, waited)
         self._push(context, follow_ups=answer.follow_ups)
+        self._tell_span(
+            since=self.hook.clock() - waited,
+            asked=self.message,
+            answered=answer.text,
+            workflow_id=self.workflow_id,
+            execute_id=run["execute_id"],
+            logid=chat.logid,
+            **ids,
+        )
         try:
             value = self._typed(answer.text)
         except Mismatch as mismatch:

@@ -9,6 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from airflow_provider_coze.compat import AirflowFailException
 from airflow_provider_coze.errors import CozeError
+from airflow_provider_coze.observing.spans import WorkSpan
 from airflow_provider_coze.protocol.policy import Action, has_spent, verdict
 
 __all__ = ["decided", "deciding", "for_good"]
@@ -26,10 +27,18 @@ def decided(method: Callable[Concatenate[Task, P], T]) -> Callable[Concatenate[T
 
     @functools.wraps(method)
     def deciding_method(self: Task, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with deciding(self):
+        with deciding(self), _spanned(self, args):
             return method(self, *args, **kwargs)
 
     return deciding_method
+
+
+def _spanned(task: Any, args: tuple[Any, ...]) -> contextlib.AbstractContextManager[Any]:
+    """Make what an operator does a span, which it finds as ``_span``; a sensor's look is none."""
+    if not getattr(task, "what", "") or not args:
+        return contextlib.nullcontext()
+    task._span = WorkSpan(args[0], task.what)
+    return task._span  # type: ignore[no-any-return]
 
 
 @contextlib.contextmanager

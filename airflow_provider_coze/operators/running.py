@@ -139,6 +139,13 @@ class RunningOperator(CozeOperator):
     def _return(self, context: Context, result: flows.RunResult, output: JsonValue, waited: float) -> JsonValue:
         self.log.info("Run %s succeeded after %.0f s", result.execute_id, waited)
         self._ledger.add(result.usage, "run", result.execute_id)
+        self._tell_span(
+            since=self.hook.clock() - waited,
+            answered=output,
+            workflow_id=self.workflow_id,
+            execute_id=result.execute_id,
+            logid=result.logid,
+        )
         self._push(context, usage=self._ledger.to_xcom())
         if self.output_type is not None:
             output = checked_output(

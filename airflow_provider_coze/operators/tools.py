@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_coze.compat import AirflowFailException, AirflowSkipException
 from airflow_provider_coze.errors import CozeToolError
+from airflow_provider_coze.observing.spans import tool_span
 from airflow_provider_coze.protocol.json_text import read_json
 from airflow_provider_coze.protocol.models import mapping
 
@@ -109,7 +110,9 @@ class ToolBox:
         name, began = function.get("name"), self._clock()
         shown = _short(name, _MAX_NAME) if isinstance(name, str) else ""
         try:
-            output = self._tool(name).called(function.get("arguments"))
+            with tool_span(shown, call_id=call_id, arguments=_given(function.get("arguments"))) as span:
+                output = self._tool(name).called(function.get("arguments"))
+                span.returned(output)
         except _ToolFailed as error:
             self._log.warning(
                 "Tool %r failed after %.1f s: %s (call %r)", shown, self._clock() - began, error.what, call_id
@@ -194,6 +197,10 @@ class _Tool:
         # Those that were not given keep the function's own defaults.
         values = {name: getattr(checked, field) for field, name in self.names.items() if name in given}
         return {**(checked.model_extra or {}), **values}
+
+
+def _given(arguments: object) -> str | None:
+    return arguments if isinstance(arguments, str) else None
 
 
 def _function_problem(function: object) -> str | None:
