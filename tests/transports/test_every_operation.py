@@ -41,6 +41,8 @@ from airflow_provider_coze.protocol.run_streams import RunFold
 from airflow_provider_coze.protocol.sse import Event
 from airflow_provider_coze.protocol.streams import ChatflowFold, ChatFold, Fold
 
+pytestmark = pytest.mark.matrix  # by the hundred: `make test` runs them, `make unit` does not
+
 WAYS = ("requests", "aiohttp")
 
 

@@ -15,6 +15,8 @@ from airflow_provider_coze.transports import wire
 from tests.transports.conftest import Client
 from tests.transports.loopback import Answer, Loopback, Peer, reply
 
+pytestmark = pytest.mark.matrix  # by the hundred: `make test` runs them, `make unit` does not
+
 READ = Request("GET", "/v3/chat/retrieve", query={"chat_id": "7"})
 START = Request("POST", "/v1/workflow/run", json={"workflow_id": "44"})
 

@@ -21,6 +21,8 @@ from airflow_provider_coze.transports import wire
 from tests.transports.conftest import Certificate, Client
 from tests.transports.loopback import Loopback, Peer
 
+pytestmark = pytest.mark.matrix  # by the hundred: `make test` runs them, `make unit` does not
+
 START = Request("POST", "/v1/workflow/run", json={}, headers={"Authorization": "Bearer s3cret"})
 
 
