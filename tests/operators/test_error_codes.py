@@ -68,7 +68,7 @@ SERVER_TROUBLE = (4009, 5000, 720702222)
 CHAT = (CozeChatOperator, {"bot_id": ECHO_BOT, "message": "hello"}, "POST /v3/chat", "GET /v3/chat/retrieve")
 RUN = (
     CozeWorkflowOperator,
-    {"workflow_id": SLEEPER, "parameters": {"seconds": 5}},
+    {"workflow_id": SLEEPER, "parameters": {"seconds": 5}, "execution_mode": "async"},
     "POST /v1/workflow/run",
     "GET /v1/workflows/*/run_histories/*",
 )
