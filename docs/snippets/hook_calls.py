@@ -23,15 +23,11 @@ def answer_tools(conversation_id, chat_id, run_tool):
 def answer_question(workflow_id, execute_id, answer):
     hook = CozeHook()
     question = hook.run_history(workflow_id=workflow_id, execute_id=execute_id).interrupt
-    hook.request(
-        "POST",
-        "/v1/workflows/resume",
-        json={
-            "workflow_id": workflow_id,
-            "event_id": question["event_id"],
-            "interrupt_type": question["type"],
-            "resume_data": answer,
-        },
+    hook.resume_workflow(
+        workflow_id=workflow_id,
+        event_id=question["event_id"],
+        interrupt_type=question["type"],
+        resume_data=answer,
     )
 
 
