@@ -40,7 +40,10 @@ def test_a_chat_whose_answer_is_lost_is_found_and_not_sent_again(coze_emulator):
 
     assert run_dag().state == "success"
 
-    assert [entry.kind for entry in coze_emulator.ledger] == ["chat", "workflow"]  # a second chat would be a second bill
+    assert [entry.kind for entry in coze_emulator.ledger] == [
+        "chat",
+        "workflow",
+    ]  # a second chat would be a second bill
 
 
 # [END lost_answer]
