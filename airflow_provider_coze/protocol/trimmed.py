@@ -120,8 +120,10 @@ def _looks_cut(value: Any) -> bool:
 def _whole_parts(text: str) -> tuple[dict[str, Any], str | None]:
     """Return the members of a JSON object that are whole in a text that may be cut, and the name of the one that is not.
 
-    None: nothing is cut; "": not even a name is whole, or it is no object.
+    None: nothing is cut, or there is nothing at all; "": not even a name is whole, or it is no object.
     """
+    if not text.strip():
+        return {}, None
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
