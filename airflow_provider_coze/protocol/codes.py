@@ -250,7 +250,7 @@ BY_CODE: dict[int, Meaning] = {
     6003: _row(
         "asynchronous runs need a paid plan",
         e.CozePlanError,
-        'Use execution_mode="sync" for runs under 90 s, or upgrade the plan.',
+        'Use execution_mode="stream" or "auto", which every plan has, or upgrade the plan.',
         started=False,
     ),
     700012006: _row("the access token is invalid", e.CozeAuthError, _WHICH_SITE, started=False),

@@ -250,7 +250,7 @@ def test_a_short_outage_fails_no_run_that_is_paid_for(coze: Coze, run: Run) -> N
 
 def test_the_free_plan_has_no_async_runs_and_the_error_names_the_other_modes(coze: Coze, run: Run) -> None:
     coze.world.plan = "personal_free"
-    with pytest.raises(e.CozePlanError, match='execution_mode="sync"') as caught:
+    with pytest.raises(e.CozePlanError, match=r"execution_mode=\"stream\"") as caught:
         start(run, execution_mode="async")
     assert caught.value.code == 6003
     assert coze.ledger == []
