@@ -106,6 +106,7 @@ class AskingOperator(CozeOperator):
             on_busy=self.on_busy,
             until=self._deadline_at,
             streams=self.stream,
+            before=lambda: self._ledger.check(f"a new {self._turn.what}"),
         )
         if arguments["conversation_id"] is not None or self.conversation == "new":
             return start.chat(arguments)

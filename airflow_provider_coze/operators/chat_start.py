@@ -48,6 +48,7 @@ class ChatStart:
     :param on_busy: what to do about another chat in the user's own conversation: ``wait``, ``new``, ``cancel`` or ``fail``.
     :param until: Unix seconds: how long a chat whose id was lost is looked for. None: without end.
     :param streams: whether the answer is read as it grows.
+    :param before: is called before a new chat is sent, and may refuse it.
     """
 
     def __init__(
@@ -60,7 +61,9 @@ class ChatStart:
         on_busy: str = "fail",
         until: float | None,
         streams: bool = False,
+        before: Callable[[], object] = lambda: None,
     ) -> None:
+        self._before = before
         self._hook, self._purchase, self._log = hook, purchase, log
         self._on_unknown, self._on_busy, self._until, self._streams = on_unknown, on_busy, until, streams
         self._seen: Chat | None = None
@@ -103,6 +106,7 @@ class ChatStart:
 
     def _intend(self, arguments: Mapping[str, Any]) -> Intent:
         """Upload the files, then store the intent and where the chat will be; only then is there something that can be lost."""
+        self._before()
         self._files = FileInputs(self._hook, self._log)
         _with_files(arguments, self._files)
         if own := arguments["conversation_id"]:

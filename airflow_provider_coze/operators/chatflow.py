@@ -179,6 +179,7 @@ class CozeChatflowOperator(CozeOperator):
 
     def _sent(self, arguments: Mapping[str, Any]) -> Chat:
         """Send the message, and read the stream as far as it goes; again only if *on_unknown* allows for paying twice."""
+        self._ledger.check("a new message to the chatflow")
         purchase = self._purchase
         intent = None if purchase is None else purchase.intend()
 

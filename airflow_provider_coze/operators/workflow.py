@@ -269,7 +269,8 @@ class CozeWorkflowOperator(RunningOperator):
         return not self._answering.fails and self.hook.settings.dialect == "studio"
 
     def _check_parameters(self, arguments: Mapping[str, Any]) -> None:
-        """Compare the parameters with what the workflow takes, before a new run is started."""
+        """Look at the budget, and compare the parameters with what the workflow takes, before a new run is started."""
+        self._ledger.check("a new run")
         if self.check_parameters:
             given = stand_ins(arguments["parameters"])
             if self.marker_parameter:

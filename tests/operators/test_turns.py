@@ -12,7 +12,7 @@ from airflow_provider_coze import errors as e
 from airflow_provider_coze.compat import TaskAwaitingInput
 from airflow_provider_coze.emulator import scenarios
 from airflow_provider_coze.emulator.default_world import ECHO_BOT, TOOL_BOT
-from airflow_provider_coze.emulator.definitions import Seconds, Template, Tokens, ToolCall, Turn
+from airflow_provider_coze.emulator.definitions import Failure, Seconds, Template, Tokens, ToolCall, Turn
 from airflow_provider_coze.operators.chat import CozeChatOperator
 from airflow_provider_coze.protocol.questions import Question
 from tests import tries
@@ -289,4 +289,14 @@ def test_a_later_try_finds_its_chat_although_the_dag_run_has_another_conversatio
     [used] = {entry.conversation_id for entry in kept.coze.ledger}
     store.conversations[used].meta_data = {}  # as if somebody had taken its marker away
     assert kept.attempt(conversation="dag_run") == kept.right
+    assert kept.billed == 1
+
+
+def test_a_budget_that_earlier_tries_have_used_up_buys_no_new_chat(kept: Task) -> None:
+    bot = kept.coze.emulator.add_bot(failure=Failure(5000, "trouble"), tokens=Tokens(900, 200))
+    given = {"bot_id": bot.id, "message": "hello", "token_budget": 1000}
+    with pytest.raises(e.CozeChatFailedError):
+        kept.attempt(**given)
+    with pytest.raises(e.CozeTokenBudgetError, match="A new chat was not sent"):
+        kept.attempt(**given)
     assert kept.billed == 1
