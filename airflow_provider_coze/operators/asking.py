@@ -229,11 +229,14 @@ class AskingOperator(CozeOperator):
             follow_ups=answer.follow_ups,
             logid=chat.logid,
         )
+        wrong: Mismatch | None = None
         try:
             value = self._typed(answer.text)
         except Mismatch as mismatch:
-            return self._repaired(context, chat, mismatch)
-        result = self._stored(value)
+            wrong = mismatch
+        if wrong is not None:  # not within `except`: what it tells the bot must be in no error's context
+            return self._repaired(context, chat, wrong)
+        result = self._stored(value, **ids)
         if self._purchase is not None:
             self._purchase.delivered(**ids)
         return result

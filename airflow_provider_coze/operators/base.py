@@ -97,8 +97,8 @@ class CozeOperator(BaseOperator):
         :class:`~airflow_provider_coze.errors.CozeOutcomeUnknownError`; ``resend``: send it again, and maybe pay twice.
     :param output_type: what the answer has to be: a pydantic model, dataclass, TypedDict, Literal, dict, list of them, str… The task
         then returns it as plain JSON types. None: as it comes.
-    :param output_path: the folder, or the file, where the answer is written, as any URL of object storage; the task then returns its
-        URI. None: the answer itself goes into Airflow's XCom.
+    :param output_path: the file where the answer is written, or, with a slash at its end, the folder, as any URL of object storage; the
+        task then returns its URI. None: the answer itself goes into Airflow's XCom.
     :param token_budget: tokens that the task may use up, over its tries as far as they are known, before it sends anything more that is
         billed. None: no limit.
     """
@@ -291,9 +291,12 @@ class CozeOperator(BaseOperator):
         """
         return text if self.output_type is None else OutputType(self.output_type).read(text)
 
-    def _stored(self, value: JsonValue) -> JsonValue:
-        """Return what goes into XCom: the answer, or, with *output_path*, where it was written."""
-        return value if self.output_path is None else stored_output(value, self.output_path, self.log)
+    def _stored(self, value: JsonValue, **ids: str | None) -> JsonValue:
+        """Return what goes into XCom: the answer, or, with *output_path*, where it was written.
+
+        :param ids: of the chat or run that is paid for, for the error.
+        """
+        return value if self.output_path is None else stored_output(value, self.output_path, self.log, **ids)
 
 
 def _time_to_say_so(limit: float) -> float:

@@ -156,7 +156,7 @@ class RunningOperator(CozeOperator):
                 execute_id=result.execute_id,
                 debug_url=result.debug_url,
             )
-        stored = self._stored(output)
+        stored = self._stored(output, workflow_id=self.workflow_id, execute_id=result.execute_id)
         self._delivered()
         return stored
 
