@@ -6,9 +6,8 @@ between is found again by the next try, which goes through the same steps and pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,10 +19,9 @@ from airflow_provider_coze.operators.chat_start import ChatStart, StartedChat, u
 from airflow_provider_coze.operators.conversation_store import ConversationStore
 from airflow_provider_coze.operators.conversations import ConversationChoice
 from airflow_provider_coze.operators.purchase import began
-from airflow_provider_coze.operators.questions import Answering
+from airflow_provider_coze.operators.questions import Asking
 from airflow_provider_coze.operators.tools import ToolBox
 from airflow_provider_coze.protocol import flows
-from airflow_provider_coze.protocol.answers import Answer
 from airflow_provider_coze.protocol.models import Chat
 from airflow_provider_coze.protocol.outcomes import chat_error
 from airflow_provider_coze.protocol.pacing import CHAT_POLLS
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["AskingOperator"]
 
 
-class AskingOperator(CozeOperator):
+class AskingOperator(Asking, CozeOperator):
     """Base of operators whose work is a chat. Not to be used by itself."""
 
     what = "chat"
@@ -60,11 +58,6 @@ class AskingOperator(CozeOperator):
     max_tool_rounds: int
     on_tool_error: str
     max_repairs: int
-    on_interrupt: str | Callable[[Question], Answer]
-    hitl_users: Sequence[str | Mapping[str, str]] | None
-    hitl_notifiers: Any
-    hitl_timeout: float | timedelta | None
-    hitl_default: Answer | Callable[[Question], Answer] | None
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -281,16 +274,6 @@ class AskingOperator(CozeOperator):
         return self._waited(context, chat, self.hook.clock())
 
     # --- questions
-
-    @cached_property
-    def _answering(self) -> Answering:
-        return Answering(
-            self.on_interrupt,
-            users=self.hitl_users,
-            notifiers=self.hitl_notifiers,
-            timeout=self.hitl_timeout,
-            default=self.hitl_default,
-        )
 
     def _asker(self, context: Context, chat: Chat | None) -> Asker:
         ids = {} if chat is None else {"chat_id": chat.id, "conversation_id": chat.conversation_id}

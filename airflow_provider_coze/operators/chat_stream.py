@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_provider_coze.errors import CozeError, CozeProtocolError, CozeTransportError
 from airflow_provider_coze.hooks.coze import CozeHook
-from airflow_provider_coze.operators.growing import GrowingLog
+from airflow_provider_coze.operators.growing import GrowingLog, read_stream
 from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.messages import StreamCall
 from airflow_provider_coze.protocol.models import Chat
@@ -35,20 +35,15 @@ def streamed_chat(
     :raises CozeOutcomeError: it failed before it had an id.
     """
     growing, begun, known = GrowingLog(log, hook.clock, "The bot"), hook.clock(), False
+
+    def looked() -> None:
+        nonlocal known
+        if fold.chat is not None and not known:
+            known = True
+            named(fold.chat)
+
     try:
-        with hook.stream(call, until=until) as events:
-            fold.logid = events.logid
-            try:
-                for event in events:
-                    growing.add(fold.feed(event))
-                    if fold.chat is not None and not known:
-                        known = True
-                        named(fold.chat)
-                    if fold.done:
-                        break
-            finally:
-                if events.cut is not None:
-                    fold.rescue(events.cut)
+        read_stream(hook, call, fold, growing, looked=looked, until=until)
     except (CozeTransportError, CozeProtocolError) as error:
         if not may_have_started(error):
             raise
@@ -63,8 +58,7 @@ def streamed_chat(
         if fold.ended:
             raise fold.failure(waited=hook.clock() - begun)
         return None
-    if not known:
-        named(fold.chat)
+    looked()  # half an event at the end may have named it
     if not fold.ended and fold.error is not None:
         # What went wrong is in the chat's status; on Coze Studio the reason is in the stream alone.
         return fold.explained(hook.perform(flows.read_chat(fold.chat, hook.retry)))

@@ -1,11 +1,15 @@
-"""Show in a task's log what comes in piece by piece: whole lines, and not more often than a person can read."""
+"""Read a stream to its end, and show in a task's log what comes in: whole lines, and not more often than a person can read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["GrowingLog"]
+from airflow_provider_coze.hooks.coze import CozeHook
+from airflow_provider_coze.protocol.messages import StreamCall
+from airflow_provider_coze.protocol.streams import Fold
+
+__all__ = ["GrowingLog", "read_stream"]
 
 #: Airflow's UI asks for a log every few seconds, and each entry costs the worker a write.
 _EVERY_SECONDS = 2.0
@@ -36,3 +40,31 @@ class GrowingLog:
         text, self._waiting, self._last = "\n".join(self._waiting), [], self._clock()
         if text:
             self._log.info("%s says: %s", self._who, text if len(text) <= _MAX_ENTRY else f"{text[:_MAX_ENTRY]}…")
+
+
+def read_stream(
+    hook: CozeHook,
+    call: StreamCall,
+    fold: Fold,
+    growing: GrowingLog,
+    *,
+    looked: Callable[[], object],
+    until: float | None,
+) -> None:
+    """Open a stream, and feed *fold* with it until nothing of interest follows.
+
+    :param looked: is called after each event, when the fold may know more.
+    :param until: Unix seconds: when to stop reading. None: never.
+    :raises CozeError: it was refused, or broke off; *fold* has what came before.
+    """
+    with hook.stream(call, until=until) as events:
+        fold.logid = events.logid
+        try:
+            for event in events:
+                growing.add(fold.feed(event))
+                looked()
+                if fold.done:
+                    break
+        finally:
+            if events.cut is not None:
+                fold.rescue(events.cut)

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_provider_coze.errors import CozeError, CozeOutcomeUnknownError, CozeProtocolError, CozeTransportError
 from airflow_provider_coze.hooks.coze import CozeHook
-from airflow_provider_coze.operators.growing import GrowingLog
+from airflow_provider_coze.operators.growing import GrowingLog, read_stream
 from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.endpoints.workflow import stream_resume
 from airflow_provider_coze.protocol.messages import StreamCall
@@ -40,27 +40,21 @@ def streamed_run(
     :raises CozeError: Coze refused it, or it never left; nothing was started.
     """
     growing, known, failure = GrowingLog(log, hook.clock, "The workflow"), bool(fold.execute_id), None
+
+    def looked() -> None:
+        nonlocal known
+        if fold.execute_id and not known:
+            known = True
+            named(fold)
+
     try:
-        with hook.stream(call, until=until) as events:
-            fold.logid = events.logid
-            try:
-                for event in events:
-                    growing.add(fold.feed(event))
-                    if fold.execute_id and not known:
-                        known = True
-                        named(fold)
-                    if fold.done:
-                        break
-            finally:
-                if events.cut is not None:
-                    fold.rescue(events.cut)
+        read_stream(hook, call, fold, growing, looked=looked, until=until)
     except (CozeTransportError, CozeProtocolError) as error:
         if not may_have_started(error):
             raise
         failure = error
     growing.flush()
-    if fold.execute_id and not known:
-        named(fold)
+    looked()  # half an event at the end may have named it
     if fold.ended:
         return None
     return failure or CozeProtocolError(

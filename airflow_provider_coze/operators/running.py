@@ -6,10 +6,7 @@ next try.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_coze.errors import CozeError, CozeTriggerEventError
@@ -17,14 +14,12 @@ from airflow_provider_coze.operators.asked import Answered, Asker
 from airflow_provider_coze.operators.base import CozeOperator
 from airflow_provider_coze.operators.interrupts import Resuming, question_of, settled
 from airflow_provider_coze.operators.outputs import checked_output, whole_output
-from airflow_provider_coze.operators.questions import Answering
+from airflow_provider_coze.operators.questions import Asking
 from airflow_provider_coze.operators.run_start import StartedRun
 from airflow_provider_coze.protocol import flows
-from airflow_provider_coze.protocol.answers import Answer
 from airflow_provider_coze.protocol.messages import JsonValue
 from airflow_provider_coze.protocol.models import RunHistory
 from airflow_provider_coze.protocol.pacing import RUN_POLLS
-from airflow_provider_coze.protocol.questions import Question
 from airflow_provider_coze.state.record import Submitted
 from airflow_provider_coze.triggers.progress import log_run
 from airflow_provider_coze.triggers.workflow import CozeWorkflowTrigger
@@ -35,16 +30,11 @@ if TYPE_CHECKING:
 __all__ = ["RunningOperator"]
 
 
-class RunningOperator(CozeOperator):
+class RunningOperator(Asking, CozeOperator):
     """Base of operators whose work is a run. Not to be used by itself."""
 
     what = "run"
     workflow_id: str
-    on_interrupt: str | Callable[[Question], Answer]
-    hitl_users: Sequence[str | Mapping[str, str]] | None
-    hitl_notifiers: Any
-    hitl_timeout: float | timedelta | None
-    hitl_default: Answer | Callable[[Question], Answer] | None
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -161,16 +151,6 @@ class RunningOperator(CozeOperator):
         return stored
 
     # --- questions
-
-    @cached_property
-    def _answering(self) -> Answering:
-        return Answering(
-            self.on_interrupt,
-            users=self.hitl_users,
-            notifiers=self.hitl_notifiers,
-            timeout=self.hitl_timeout,
-            default=self.hitl_default,
-        )
 
     def _asker(self, context: Context, streamed: bool) -> Asker:
         return Asker(

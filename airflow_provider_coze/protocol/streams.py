@@ -34,6 +34,7 @@ class Fold(Protocol):
 
     ended: bool  # the outcome is known. False when the stream is over: it is not, and has to be looked up.
     done: bool  # nothing of interest follows
+    logid: str | None  # of the answer that the stream is, for errors
 
     def feed(self, event: Event) -> list[str]:
         """Take the next event, and return the lines that a person may read now.
