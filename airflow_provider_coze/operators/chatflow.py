@@ -45,9 +45,9 @@ class CozeChatflowOperator(CozeOperator):
     """Send a message to a published chatflow and return its answer.
 
     Coze answers a chatflow in a stream only, so the worker reads it, also with *deferrable*; the log shows the answer as it grows.
-    Returns the text of all its answers, oldest first. XComs beside it: ``chat_id``, ``conversation_id``, ``execute_id``, ``debug_url``
-    (valid for 7 days), ``usage``, ``follow_ups`` and ``logid``. A chatflow that asks a question is answered by a further task with the
-    same *conversation_id*.
+    Returns the text of all its answers, oldest first. XComs beside it: ``chat_id``, ``conversation_id``, ``execute_id`` and ``debug_url``
+    (valid for 7 days; both are named by the end of the stream alone), ``usage``, ``follow_ups`` and ``logid``. A chatflow that asks a
+    question is answered by a further task with the same *conversation_id*.
 
     Arguments have Coze's names and meanings: https://www.coze.cn/open/docs/developer_guides/workflow_chat.
 
@@ -126,6 +126,7 @@ class CozeChatflowOperator(CozeOperator):
         self.workflow_version = workflow_version
         self.connector_id = connector_id
         self._fold = ChatflowFold()
+        self._going: Chat | None = None  # what Coze is answering, as far as it is named
 
     @decided
     def execute(self, context: Context) -> Any:
@@ -134,19 +135,16 @@ class CozeChatflowOperator(CozeOperator):
         arguments = self._checked()
         self._set_deadline(context)
         begun = self.hook.clock()
-        self._purchase = self._purchase_of(context)
-        if (chat := self._of_an_earlier_try(arguments)) is None:
-            chat = self._sent(arguments)
-        if not self._fold.ended:
-            chat = self._watched(chat, begun)
+        self._purchase, self._fold = self._purchase_of(context), ChatflowFold()
+        self._going = self._of_an_earlier_try(arguments)
+        chat = self._sent(arguments, begun) if self._going is None else self._watched(self._going, begun)
         return self._finish(context, self._fold.explained(chat), self.hook.clock() - begun)
 
     def on_kill(self) -> None:
         """Say what goes on: Coze has no way to cancel a chatflow."""
-        chat = self._fold.chat
-        if chat is not None and not self._fold.ended:
+        if self._going is not None and not self._fold.ended:
             self.log.warning(
-                "Chat %s of chatflow %s goes on and is billed: Coze cannot cancel it", chat.id, self.workflow_id
+                "Chat %s of chatflow %s goes on and is billed: Coze cannot cancel it", self._going.id, self.workflow_id
             )
 
     # --- what an earlier try left
@@ -177,39 +175,50 @@ class CozeChatflowOperator(CozeOperator):
 
     # --- a new one
 
-    def _sent(self, arguments: Mapping[str, Any]) -> Chat:
-        """Send the message, and read the stream as far as it goes; again only if *on_unknown* allows for paying twice."""
+    def _sent(self, arguments: Mapping[str, Any], begun: float) -> Chat:
+        """Send the message, and wait for the end of its chat; once more only if *on_unknown* allows for paying twice."""
         self._ledger.check("a new message to the chatflow")
-        purchase = self._purchase
-        intent = None if purchase is None else purchase.intend()
+        intent = None if self._purchase is None else self._purchase.intend()
+        try:
+            return self._sent_once(arguments, intent, begun)
+        except CozeOutcomeUnknownError as error:
+            if self.on_unknown == "fail" or self._is_late():
+                raise
+            self.log.warning(
+                'Whether the chatflow runs cannot be told (logid %s). It is sent again, because on_unknown is "resend"',
+                error.logid,
+            )
+        return self._sent_once(arguments, intent, begun, again=True)
+
+    def _sent_once(
+        self, arguments: Mapping[str, Any], intent: Intent | None, begun: float, *, again: bool = False
+    ) -> Chat:
+        """Send the message, read the stream as far as it goes, and wait for what it left going on.
+
+        :raises CozeOutcomeUnknownError: Coze named no chat, or does not show the one that it named.
+        """
 
         def named(chat: Chat) -> None:
-            if purchase is not None and intent is not None:
-                purchase.bought(intent, conversation_id=chat.conversation_id, chat_id=chat.id)
+            self._going = chat
+            if self._purchase is not None and intent is not None:
+                self._purchase.bought(intent, conversation_id=chat.conversation_id, chat_id=chat.id)
 
-        for left in (True, False):
-            self._fold = ChatflowFold(conversation_id=self.conversation_id or "")
-            try:
-                chat = streamed_chat(
-                    self.hook,
-                    stream_chatflow(**arguments),
-                    self._fold,
-                    log=self.log,
-                    named=named,
-                    until=self._deadline_at,
-                )
-            except CozeError as error:
-                if self._fold.ended or not may_have_started(error):
-                    self._nothing_goes_on(purchase)
-                raise
-            if chat is not None:
-                return chat
-            if self.on_unknown == "fail" or not left:
-                break
-            self.log.warning(
-                'Whether the chatflow runs cannot be told. It is sent again, because on_unknown is "resend"'
-            )
-        raise self._unknown("its stream broke off before it named the chat")
+        self._going, self._fold = None, ChatflowFold(conversation_id=self.conversation_id or "")
+        call = stream_chatflow(**arguments)
+        try:
+            chat = streamed_chat(self.hook, call, self._fold, log=self.log, named=named, until=self._deadline_at)
+        except CozeError as error:
+            if self._going is not None and not self._fold.ended:
+                if isinstance(error, CozeNotFoundError):
+                    raise self._not_shown(self._going, error) from error
+                raise  # it goes on, and could not be read
+            # What a first request may have started is not forgotten because a second one was refused.
+            if self._fold.ended or not (again or may_have_started(error)):
+                self._nothing_goes_on(self._purchase)
+            raise
+        if chat is None:
+            raise self._unknown("its stream broke off before it named the chat", logid=self._fold.logid)
+        return chat if self._fold.ended else self._watched(chat, begun)
 
     def _watched(self, chat: Chat, begun: float) -> Chat:
         """Wait for a chat whose stream is not at hand (any more)."""
@@ -221,21 +230,24 @@ class CozeChatflowOperator(CozeOperator):
                 chat = self.hook.perform(flows.read_chat(chat, self.hook.retry))
             while chat_phase(chat.status) in WAITING:
                 seen = chat.status
+                self.log.info("Chat %s of chatflow %s: %s", chat.id, self.workflow_id, seen)
                 chat = self.hook.perform(flows.watch_chat(chat, watch))
                 if chat.status == seen:
                     break
         except CozeNotFoundError as error:
-            raise self._unknown(
-                "Coze does not show the chat of a chatflow whose stream broke off",
-                chat_id=chat.id,
-                conversation_id=chat.conversation_id,
-                logid=error.logid,
-            ) from error
+            raise self._not_shown(chat, error) from error
         return chat
+
+    def _not_shown(self, chat: Chat, error: CozeNotFoundError) -> CozeOutcomeUnknownError:
+        ids = {"chat_id": chat.id, "conversation_id": chat.conversation_id}
+        return self._unknown(
+            "Coze does not show the chat of a chatflow whose stream broke off", **ids, logid=error.logid
+        )
 
     # --- its end
 
     def _finish(self, context: Context, chat: Chat, waited: float) -> JsonValue:
+        self._going = None
         ids = {"chat_id": chat.id, "conversation_id": chat.conversation_id}
         run = {"execute_id": self._fold.execute_id or None, "debug_url": self._fold.debug_url}
         self._ledger.add(chat.usage, "run", chat.id)
@@ -282,10 +294,12 @@ class CozeChatflowOperator(CozeOperator):
 
     def _unknown(self, reason: str, **facts: str | None) -> CozeOutcomeUnknownError:
         known = {name: facts.get(name) or None for name in ("chat_id", "conversation_id", "logid")}
+        anew = "clear the task"
+        if self.on_unknown == "fail":
+            anew = 'run the task once with on_unknown="resend" or reuse="never"'
         return CozeOutcomeUnknownError(
             f"Whether chatflow {self.workflow_id!r} is running, and billed, cannot be told: {reason.rstrip('.')}. Nothing more was sent, "
-            "and no retry sends anything. Look at the conversation in Coze; to ask, and pay, anew, run the task once with "
-            'on_unknown="resend" or reuse="never".',
+            f"and no retry sends anything. Look at the conversation in Coze; to ask, and pay, anew, {anew}.",
             workflow_id=self.workflow_id,
             **known,
         )
