@@ -79,6 +79,8 @@ def test_the_version_of_a_workflow_has_another_name_there() -> None:
         workflow.stream_chatflow(workflow_id="1", additional_messages=[], conversation_id="2"),
         workflow.stream_chatflow(workflow_id="1", additional_messages=[], parameters={"CONVERSATION_NAME": "c"}),
         Call(Request("GET", "/v1/workflows/1"), dict, Replay.ALWAYS),
+        Call(Request("GET", "/v1/bots/1"), dict, Replay.ALWAYS),
+        Call(Request("GET", "/v1/apps/1"), dict, Replay.ALWAYS),
     ],
     ids=lambda call: call.request.path,
 )
@@ -102,6 +104,9 @@ def test_what_studio_has_in_common_with_the_cloud_is_asked_for_alike(call: Call[
         workflow.workflow_info(workflow_id="1"),
         workflow.stream_chatflow(workflow_id="1", additional_messages=[], options={"bot_id": "2"}),
         chat.stream_tool_outputs(conversation_id="1", chat_id="2", tool_outputs=[]),
+        Call(Request("GET", "/v1/bots"), dict, Replay.ALWAYS),
+        Call(Request("GET", "/v1/workflows"), dict, Replay.ALWAYS),
+        Call(Request("GET", "/v1/apps"), dict, Replay.ALWAYS),
     ],
     ids=lambda call: call.request.path,
 )
