@@ -23,6 +23,8 @@ from tests.env.bootstrap import MAIN, ROOT, python_of
 
 FOLDER = ROOT / "example_dags"
 EXAMPLES = sorted(FOLDER.glob("*.py"))
+#: Asks people, for whom `dag.test()` waits for ever; tests/airflow/test_questions.py answers it.
+OF_PEOPLE = "example_coze_hitl_question"
 
 ANSWER = (
     "The table has 31 rows and population adds up to 1409778724. "
@@ -65,6 +67,7 @@ class Result:
     states: Counter[tuple[str, str]]
     xcoms: dict[tuple[str, str], list[Any]]
     billed: Counter[str]
+    continued: int  # requests that were paid for besides, to go on with the same executions
 
     def returned(self, task_id: str) -> Any:
         """Return what a task returned; a list if it was mapped."""
@@ -73,7 +76,10 @@ class Result:
 
 
 #: `dag.test()` runs every task in its own process and the triggers beside it; it needs a migrated database and no server.
-PROGRAM = "import runpy, sys; run = runpy.run_path(sys.argv[1])['dag'].test(); sys.exit(run.state != 'success')"
+#: The file is imported and stays so, as Airflow does it: the names in its annotations are looked up later.
+PROGRAM = (
+    "import importlib, sys; dag = importlib.import_module(sys.argv[1]).dag; sys.exit(dag.test().state != 'success')"
+)
 
 
 @pytest.fixture(scope="module")
@@ -83,12 +89,19 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
     with ExitStack() as running:
         started = []
         for path in EXAMPLES:
+            if path.stem == OF_PEOPLE:
+                continue
             home, coze = tmp_path_factory.mktemp(path.stem), running.enter_context(emulator_process())
             # Without a scheduler there is no race to keep away from, so a deferral may be as short as it likes.
             env = prepare(MAIN, home, dags=[FOLDER], env={**coze.env, "AIRFLOW__COZE__MIN_DEFERRAL_SECONDS": "0"})
-            command = [str(python_of(MAIN)), "-c", PROGRAM, str(home / "dags" / path.name)]
             process = running.enter_context(
-                subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                subprocess.Popen(
+                    [str(python_of(MAIN)), "-c", PROGRAM, path.stem],
+                    env={**env, "PYTHONPATH": str(home / "dags")},
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                )
             )
             running.callback(process.kill)
             started.append((path.stem, home, coze, process))
@@ -106,7 +119,8 @@ def _result(output: str, database: Path, coze: EmulatorProcess) -> Result:
         for task_id, key, value in rows:
             # SQLite keeps a JSON number as a number.
             xcoms[task_id, key].append(json.loads(value) if isinstance(value, str) else value)
-    return Result(output, states, dict(xcoms), coze.billed())
+    continued = sum(entry["continued"] for entry in coze.control("ledger")["ledger"])
+    return Result(output, states, dict(xcoms), coze.billed(), continued)
 
 
 @pytest.mark.airflow
@@ -147,5 +161,63 @@ class TestByDagTest:
         assert found.returned("wait_for_run")["rows"] == 31
         assert found.billed == Counter(chat=1, workflow=1)
 
-    def test_every_example_is_run_here(self, results: dict[str, Result]) -> None:
-        assert set(results) == {path.stem for path in EXAMPLES}
+    def test_the_file_example_returns_typed_rows_and_uploads_for_a_bot(self, results: dict[str, Result]) -> None:
+        found = results["example_coze_file_to_row"]
+        tasks = ("describe", "share_of_largest", "upload", "ask", "new_files", "describe_each")
+        assert found.states == Counter({(task, "success"): 1 for task in tasks}), found.output
+        row = {
+            "file_name": "china_population_2020.csv",
+            "rows": 31,
+            "total": 1_409_778_724,
+            "largest": "Guangdong",
+            "largest_value": 126_012_510,
+        }
+        assert found.returned("describe") == row
+        assert found.returned("describe_each") == {**row, "column": "population"}  # has no output_type
+        assert found.returned("share_of_largest") == 0.089
+        assert found.returned("ask") == "You said: Which division is the largest?"
+        assert found.billed == Counter(chat=1, workflow=2)
+
+    def test_the_budget_example_reports_what_was_used(self, results: dict[str, Result]) -> None:
+        found = results["example_coze_budget"]
+        assert found.states == Counter({(task, "success"): 1 for task in ("sort_review", "report")}), found.output
+        assert found.returned("sort_review") == {"mood": "mixed", "stars": 3}
+        [usage] = found.xcoms["sort_review", "usage"]
+        assert usage["complete"]
+        assert usage["token_count"] > 0
+        assert found.returned("report") == f"{usage['token_count']} tokens (chat: {usage['token_count']})"
+        assert found.billed == Counter(chat=1)
+
+    def test_the_tools_example_answers_with_what_its_function_returned(self, results: dict[str, Result]) -> None:
+        found = results["example_coze_tool_calls"]
+        assert found.states == Counter({("ask", "success"): 1}), found.output
+        said = found.returned("ask").removeprefix("Sensor B2 says: ")
+        assert json.loads(said) == {"room": "B2", "degrees": 21.0, "unit": "C"}
+        assert found.billed == Counter(chat=1)
+        assert found.continued == 1
+
+    def test_the_conversation_example_remembers_what_the_task_before_has_said(self, results: dict[str, Result]) -> None:
+        found = results["example_coze_multi_turn"]
+        assert found.states == Counter({(task, "success"): 1 for task in ("introduce", "ask", "minutes")}), found.output
+        told = r"We sell tea in Chengdu\. Today is \d{4}-\d\d-\d\d\."
+        assert re.fullmatch(rf"This is turn 1\. First I was told: {told}", found.returned("introduce"))
+        assert re.fullmatch(rf"This is turn 2\. First I was told: {told}", found.returned("ask"))
+        minutes = found.returned("minutes")
+        assert [line.partition(": ")[0] for line in minutes] == ["user", "assistant"] * 2
+        assert minutes[2:] == ["user: What did I say we sell?", f"assistant: {found.returned('ask')}"]
+        assert found.billed == Counter(chat=2)
+
+    def test_the_streaming_example_logs_what_it_reads_and_returns_the_whole(self, results: dict[str, Result]) -> None:
+        found = results["example_coze_streaming"]
+        tasks = ("ask_and_watch", "run_and_watch")
+        assert found.states == Counter({(task, "success"): 1 for task in tasks}), found.output
+        assert found.returned("ask_and_watch") == ANSWER
+        assert f"The bot says: {ANSWER}" in found.output
+        assert (found.returned("run_and_watch")["rows"], found.returned("run_and_watch")["total"]) == (
+            31,
+            1_409_778_724,
+        )
+        assert found.billed == Counter(chat=1, workflow=1)
+
+    def test_every_example_is_run_here_or_answered_by_a_person(self, results: dict[str, Result]) -> None:
+        assert {*results, OF_PEOPLE} == {path.stem for path in EXAMPLES}
