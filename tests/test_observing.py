@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -100,6 +101,34 @@ def test_a_chat_that_streams_is_told_apart_by_more_than_its_path() -> None:
 def test_a_request_ends_in_one_word(ended: Response | BaseException, outcome: str) -> None:
     assert outcome_of(ended) == outcome
     assert outcome in OUTCOMES
+
+
+# --- the page about them
+
+PAGE = (Path(__file__).parents[1] / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
+
+
+def _part(title: str) -> str:
+    return re.split(r"^##+ ", PAGE.split(f"# {title}\n", 1)[1], flags=re.MULTILINE)[0]
+
+
+def test_the_page_names_every_operation_and_no_other() -> None:
+    named = set(re.findall(r"`([a-z_]+)`", _part("Operations")))
+    assert named == OPERATIONS
+
+
+def test_the_page_names_every_outcome_with_its_error() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| .*?(?:`(\w+)`|none|else)", _part("Outcomes"), re.MULTILINE)
+    assert {outcome for outcome, _ in rows} == OUTCOMES
+    for outcome, error in rows:
+        if error and outcome != "unsent":
+            assert outcome_of(getattr(e, error)("x")) == outcome
+
+
+def test_the_page_names_every_attribute_of_a_span() -> None:
+    source = inspect.getsource(spans)
+    written = set(re.findall(r'"((?:gen_ai|coze|airflow|error)\.[a-z_.]+)"', source))
+    assert written == set(re.findall(r"`((?:gen_ai|coze|airflow|error)\.[a-z_.]+)`", _part("Spans")))
 
 
 # --- what a meter is told
