@@ -121,6 +121,11 @@ class Rest:
         body = {"dag_run_id": run_id, "task_ids": [task_id], "dry_run": False, "only_failed": False}
         self._json("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
 
+    def answer(self, dag_id: str, run_id: str, task_id: str, **fields: Any) -> None:
+        """Fill in the form of a task that waits for people, and press the button."""
+        body = {"chosen_options": ["Send"], "params_input": fields}
+        self._json("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails", json=body)
+
     def get(self, path: str, **query: Any) -> Any:
         """GET *path* below the API's root and return the JSON body."""
         return self._json("GET", path, params=query)
