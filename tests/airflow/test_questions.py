@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,6 @@ class Asked:
 
     airflow: Stack
     run_id: str
-    entry: LedgerEntry | None = None
     questions: list[dict[str, Any]] = field(default_factory=list)
     forms: list[dict[str, Any]] = field(default_factory=list)
     pids: list[int] = field(default_factory=list)
@@ -44,12 +44,13 @@ class Asked:
         row: dict[str, Any] = self.airflow.rest.get(f"/dags/{DAG}/dagRuns/{self.run_id}/taskInstances/{TASK}")
         return row
 
-    def wait_parked(self, number: int, problem: str = "", seconds: float = 90) -> None:
+    def wait_parked(self, number: int, *, problem: str = "", tries: int = 1, seconds: float = 90) -> None:
         """Wait until a question is with people."""
         deadline = time.monotonic() + seconds
         while True:
-            state = self.task["state"]
-            if state == "awaiting_input":
+            task = self.task
+            state = task["state"]
+            if (state, task["try_number"]) == ("awaiting_input", tries):
                 found = self.airflow.rest.xcom(DAG, self.run_id, TASK, "question")
                 if found["question_number"] == number and problem in "".join(found["problems"]):
                     break
@@ -61,7 +62,7 @@ class Asked:
         self.forms.append(
             self.airflow.rest.get(f"/dags/{DAG}/dagRuns/{self.run_id}/taskInstances/{TASK}/-1/hitlDetails")
         )
-        self.pids.append(self.task["pid"])
+        self.pids.append(task["pid"])
 
     def answer(self, **fields: Any) -> None:
         """Answer as a person does, who is not that quick."""
@@ -77,14 +78,20 @@ class Asked:
 
 @dataclass
 class Seen:
-    """Two runs of the example: a workflow that asks once, answered wrongly first, and one that asks twice."""
+    """Runs of the example: a workflow that asks once, answered wrongly first; one that asks twice; and one whose task is cleared."""
 
     once: Asked
     twice: Asked
+    cleared: Asked
     running_slots: int
     stored_while_waiting: str
     alive_while_waiting: list[int]
     billed: list[LedgerEntry]
+
+    @property
+    def all(self) -> list[Asked]:
+        """The three."""
+        return [self.once, self.twice, self.cleared]
 
 
 @pytest.fixture(scope="module")
@@ -107,28 +114,33 @@ def twice_id(coze: Server) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def seen(airflow_of: Callable[[str], Stack], coze: Server, twice_id: str) -> Seen:
-    """Ask and answer both, beside each other: what takes long is the waiting for Airflow."""
+    """Ask and answer all, beside each other: what takes long is the waiting for Airflow."""
     airflow = airflow_of("3.3.2-postgres")
     airflow.wait_dag(DAG)
     before = len(coze.ledger)
-    once, twice = (
-        Asked(airflow, airflow.rest.trigger(DAG, {"workflow_id": workflow_id})) for workflow_id in (ASKING, twice_id)
-    )
-    for asked in (once, twice):
+    runs = [
+        Asked(airflow, airflow.rest.trigger(DAG, {"workflow_id": workflow_id}))
+        for workflow_id in (ASKING, twice_id, ASKING)
+    ]
+    once, twice, cleared = runs
+    for asked in runs:
         asked.wait_parked(1)
     running_slots = airflow.rest.get("/pools/default_pool")["running_slots"]
-    alive = _alive_after(SETTLED_SECONDS, [pid for asked in (once, twice) for pid in asked.pids])
+    alive = _alive_after(SETTLED_SECONDS, [pid for asked in runs for pid in asked.pids])
     waiting = stored(airflow.database)
 
+    airflow.rest.clear(DAG, cleared.run_id, TASK)
     once.answer(question_number=2, answer="Chengdu")
     twice.answer(question_number=1, answer="Hangzhou")
     once.wait_parked(1, problem="the answer is to question 2")
     twice.wait_parked(2)
     once.answer(question_number=1, answer="Suzhou")
     twice.answer(question_number=2, answer='{"day": "Monday"}')
-    for asked in (once, twice):
+    cleared.wait_parked(1, tries=2)
+    cleared.answer(question_number=1, answer="Wuxi")
+    for asked in runs:
         asked.state = airflow.rest.wait_run(DAG, asked.run_id, 90, check=airflow.processes.check)
-    return Seen(once, twice, running_slots, waiting, alive, coze.ledger[before:])
+    return Seen(once, twice, cleared, running_slots, waiting, alive, coze.ledger[before:])
 
 
 def _alive_after(seconds: float, pids: list[int]) -> list[int]:
@@ -142,7 +154,7 @@ def _alive_after(seconds: float, pids: list[int]) -> list[int]:
 
 
 def test_no_worker_waits_for_people(seen: Seen) -> None:
-    assert all(pid for asked in (seen.once, seen.twice) for pid in asked.pids)
+    assert all(pid for asked in seen.all for pid in asked.pids)
     assert seen.alive_while_waiting == []
     assert seen.running_slots == 0
 
@@ -162,19 +174,24 @@ def test_the_form_and_the_xcom_say_what_is_asked(seen: Seen) -> None:
 
 
 def test_the_answers_are_in_the_output_and_the_next_task_uses_it(seen: Seen) -> None:
-    assert [asked.state for asked in (seen.once, seen.twice)] == ["success", "success"]
+    assert [asked.state for asked in seen.all] == ["success"] * 3
     rest = seen.once.airflow.rest
     assert rest.xcom(DAG, seen.once.run_id, TASK) == {"output": "Suzhou"}
     assert rest.xcom(DAG, seen.twice.run_id, TASK) == {"output": "Hangzhou on Monday"}
     assert rest.xcom(DAG, seen.twice.run_id, "book") == "A table for two in Hangzhou on Monday"
-    assert [asked.task["try_number"] for asked in (seen.once, seen.twice)] == [1, 1]
+    assert [asked.task["try_number"] for asked in seen.all] == [1, 1, 2]
 
 
 def test_each_run_and_each_answer_is_paid_for_once_and_a_wrong_answer_is_not_sent(seen: Seen, twice_id: str) -> None:
-    billed = {entry.workflow_id: (entry.kind, entry.continued) for entry in seen.billed}
-    assert len(seen.billed) == 2
-    assert billed == {ASKING: ("workflow", 1), twice_id: ("workflow", 2)}
+    billed = Counter((entry.kind, entry.workflow_id, entry.continued) for entry in seen.billed)
+    assert billed == {("workflow", ASKING, 1): 2, ("workflow", twice_id, 2): 1}
     assert "Not sent, and asked again: the answer is to question 2, and question 1 waits" in seen.once.log
+
+
+def test_a_cleared_task_goes_on_with_the_question_of_its_run(seen: Seen) -> None:
+    first, again = seen.cleared.questions
+    assert (again["event_id"], again["question_number"]) == (first["event_id"], 1)
+    assert seen.cleared.airflow.rest.xcom(DAG, seen.cleared.run_id, TASK) == {"output": "Wuxi"}
 
 
 def test_the_token_is_written_nowhere(seen: Seen, coze: Server) -> None:
