@@ -545,6 +545,20 @@ def test_a_span_begins_when_the_work_did_also_before_a_deferral(written: InMemor
     assert _only(written).start_time == NOON * 1e9
 
 
+def test_the_first_of_several_turns_is_where_a_span_begins(written: InMemorySpanExporter) -> None:
+    with _chat_span() as span:
+        span.began(NOON)
+        span.began(NOON + 30)  # a repair turn
+    assert _only(written).start_time == NOON * 1e9
+
+
+@pytest.mark.parametrize("error", [e.CozeInputError, e.CozeConnectionUnreadableError, e.CozeStateError])
+def test_what_was_never_sent_is_no_span(error: type[e.CozeError], written: InMemorySpanExporter) -> None:
+    with pytest.raises(error), _chat_span():
+        raise error("no")
+    assert written.get_finished_spans() == ()
+
+
 def test_a_deferral_writes_no_span_and_the_half_after_it_does(written: InMemorySpanExporter) -> None:
     with pytest.raises(TaskDeferred), _chat_span():
         raise TaskDeferred(trigger=SimpleNamespace(), method_name="execute_complete")  # type: ignore[arg-type]
@@ -555,12 +569,12 @@ def test_a_deferral_writes_no_span_and_the_half_after_it_does(written: InMemoryS
 
 
 def test_a_failure_is_told_by_its_class_and_code_and_never_by_its_words(written: InMemorySpanExporter) -> None:
-    with pytest.raises(e.CozeChatFailedError), _chat_span():
-        raise e.CozeChatFailedError("the bot said: my secret", code=4027, chat_id="7512")
+    with pytest.raises(e.CozeChatFailedError), spans.WorkSpan(CONTEXT, "chat"):
+        raise e.CozeChatFailedError("the bot said: my secret", code=4027, bot_id="7511", chat_id="7512")
     found = _only(written)
     assert found.status.status_code is trace.StatusCode.ERROR
     assert (found.attributes["error.type"], found.attributes["coze.code"]) == ("CozeChatFailedError", 4027)
-    assert found.attributes["coze.chat_id"] == "7512"
+    assert (found.attributes["gen_ai.agent.id"], found.attributes["coze.chat_id"]) == ("7511", "7512")
     assert "secret" not in found.to_json()
 
 

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_coze.compat import conf
-from airflow_provider_coze.errors import CozeError
+from airflow_provider_coze.errors import CozeConnectionConfigError, CozeError, CozeInputError, CozeStateError
 from airflow_provider_coze.protocol.models import Usage
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ _NAMES = {
     "logid": "coze.logid",
     "output_type": "gen_ai.output.type",  # "text" or "json"
 }
+#: Raised before anything is sent: then there is no chat or run, and no span of one.
+_BEFORE_ANYTHING = (CozeConnectionConfigError, CozeInputError, CozeStateError)
 
 
 def captures_content() -> bool:
@@ -61,7 +63,8 @@ class WorkSpan:
 
     def __init__(self, context: Context | Mapping[str, Any], what: str, **facts: str | None) -> None:
         self._what = what
-        self._since = time.time()
+        self._entered = time.time()
+        self._since: float | None = None
         self._attributes: dict[str, Any] = {
             "gen_ai.operation.name": _OPERATIONS[what],
             "gen_ai.provider.name": "coze",
@@ -71,8 +74,8 @@ class WorkSpan:
         self.know(**facts)
 
     def began(self, since: float) -> None:
-        """Note when the work began, in Unix seconds; without it the span begins with its block."""
-        self._since = since
+        """Note when the work, or a piece of it, began, in Unix seconds. The earliest counts; without any, the block's own beginning."""
+        self._since = since if self._since is None else min(self._since, since)
 
     def know(self, **facts: str | None) -> None:
         """Note what has become known.
@@ -112,15 +115,15 @@ class WorkSpan:
 
     def _write(self, error: Exception | None) -> None:
         trace = _tracing()
-        if trace is None:
+        if trace is None or isinstance(error, _BEFORE_ANYTHING):
             return
         kind = trace.SpanKind.CLIENT if self._what == "chat" else trace.SpanKind.INTERNAL
         if isinstance(error, CozeError):
-            self.know(**{name: getattr(error, name) for name in ("chat_id", "conversation_id", "execute_id", "logid")})
+            self.know(**{name: getattr(error, name) for name in _NAMES.keys() & error.facts().keys()})
         span = trace.get_tracer("airflow_provider_coze").start_span(
             _OPERATIONS[self._what],
             kind=kind,
-            start_time=round(self._since * 1e9),
+            start_time=round((self._since or self._entered) * 1e9),
             attributes={**self._attributes, **self._content},
         )
         if error is not None:
