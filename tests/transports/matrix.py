@@ -11,7 +11,6 @@ import gc
 import json
 import threading
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -34,6 +33,7 @@ from airflow_provider_coze.protocol.endpoints import account, chat, conversation
 from airflow_provider_coze.protocol.layers import through
 from airflow_provider_coze.protocol.messages import Call, Flow, Request, Response, Send
 from airflow_provider_coze.transports import aio
+from tests.ears import Ears, told_by
 
 TOKEN = "pat_FULLYRECOGNISABLETOKEN"
 ECHO, ECHO_FLOW = "7511000000000000002", "7511500000000000002"
@@ -248,8 +248,9 @@ class Outcome:
 class Matrix:
     """One cell after the other, each on a Coze that has forgotten the one before."""
 
-    def __init__(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, site: Site, monkeypatch: pytest.MonkeyPatch, ears: Ears) -> None:
         self.site = site
+        self._ears = ears
         site.fresh()
         oauth = {"auth_type": "oauth_jwt", "client_id": "1180", "public_key_id": "finger", "private_key": PEM}
         base = {"conn_type": "coze", "host": site.server.base_url}
@@ -285,10 +286,9 @@ class Matrix:
         except Exception as caught:
             error = caught
         assert time.monotonic() - begun < DEADLINE_SECONDS
-        if error is not None:
-            told = "".join([str(error), repr(error), *traceback.format_exception(error)])
-            assert [secret for secret in site.secrets() if secret in told] == []
         self._nothing_is_left(threads)
+        told = [*self._ears.heard, repr(hook), repr(hook.settings), *(told_by(error) if error is not None else [])]
+        assert [text for text in told if any(secret in text for secret in site.secrets())] == []
         return Outcome(value, error, site.asked(operation.on), operation.made(site) - made_before, list(site.slept))
 
     def hook(self, conn_id: str = "coze_default") -> CozeHook:
@@ -325,6 +325,7 @@ def matrix_site() -> Iterator[Site]:
 
 @pytest.fixture
 def matrix(matrix_site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Matrix]:
-    yield Matrix(matrix_site, monkeypatch)
+    with Ears() as ears:
+        yield Matrix(matrix_site, monkeypatch, ears)
     gc.collect()  # what is not closed is told when it is collected, and a warning is an error here
     gc.freeze()  # Airflow's million objects need not be looked at after every cell
