@@ -39,10 +39,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:The RSA key is 1024 bits long")
 CHATFLOW_POST, TOKEN_POST = "POST /v1/workflows/chat", "POST /api/permission/oauth2/token"
 PROXY_PASSWORD = "pr0xy-p4ssword-of-nobody"
 LOGINS = ("token", "oauth_jwt")
-#: Goes when protocol.auth takes the credentials out of an answer that repeats them.
-REPEATED = pytest.mark.xfail(
-    reason="an error quotes a server that repeats the credentials", raises=AssertionError, strict=True
-)
 
 
 class Watched(Task):
@@ -329,8 +325,7 @@ def cells() -> Iterator[Any]:
                 for place in places:
                     for path in PATHS:
                         cell = (kind, login, mode, place, path)
-                        marks = [] if cell in UNIT else [pytest.mark.matrix]
-                        marks += [REPEATED] if path is is_refused_in_its_own_words else []
+                        marks = () if cell in UNIT else pytest.mark.matrix
                         yield pytest.param(*cell, id=f"{'-'.join(cell[:4])}-{path.__name__}", marks=marks)
 
 
@@ -363,7 +358,6 @@ def test_no_chatflow_gives_a_secret_away(watch: Watch, login: str) -> None:
     assert task.gives_away() == []
 
 
-@REPEATED
 @pytest.mark.parametrize("login", LOGINS)
 def test_a_chatflow_that_is_refused_with_its_own_token_does_not_quote_it(watch: Watch, login: str) -> None:
     task = watch("chatflow", login)
@@ -395,7 +389,6 @@ def test_no_stream_gives_a_secret_away(watch: Watch, login: str, stream: dict[st
 # --- the credentials themselves are wrong
 
 
-@REPEATED
 @pytest.mark.parametrize("defers", [False, pytest.param(True, marks=pytest.mark.matrix)], ids=["plain", "deferred"])
 @pytest.mark.parametrize("status", [400, *(pytest.param(code, marks=pytest.mark.matrix) for code in (401, 500))])
 def test_a_token_endpoint_that_repeats_the_jwt_is_not_quoted(
@@ -449,7 +442,6 @@ def test_the_test_button_gives_nothing_away(watch: Watch, login: str) -> None:
     assert task.gives_away() == []
 
 
-@REPEATED
 @pytest.mark.parametrize("status", [401, 500])
 @pytest.mark.parametrize("login", LOGINS)
 def test_the_test_button_does_not_quote_a_token_that_a_server_repeats(watch: Watch, login: str, status: int) -> None:

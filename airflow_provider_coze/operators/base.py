@@ -165,7 +165,7 @@ class CozeOperator(BaseOperator):
         ]
         problems += budget_problems(self.token_budget)
         if self.output_type is not None:
-            problems += OutputType(self.output_type).problems()
+            problems += [f"output_type {problem}" for problem in OutputType(self.output_type).problems()]
         if self.output_path is not None:
             problems += path_problems(self.output_path)
         return problems

@@ -31,10 +31,11 @@ from airflow_provider_coze.protocol.layers import through
 from airflow_provider_coze.protocol.messages import Call, Flow, Replay, Request, Response, Send, Sleep
 from airflow_provider_coze.protocol.retry import RetryPolicy
 
-__all__ = ["Credential", "FixedToken", "TokenCache", "TokenCaches", "signed", "with_token"]
+__all__ = ["Credential", "FixedToken", "TokenCache", "TokenCaches", "signed", "with_token", "without"]
 
 T = TypeVar("T")
 
+_SHORTEST_TOKEN = 8
 #: Returns Unix seconds.
 Clock = Callable[[], float]
 
@@ -116,9 +117,18 @@ def signed(flow: Flow[T], credential: Credential, *, clock: Clock) -> Flow[T]:
             other = yield from credential.token(clock, refused=token)
             if other != token:
                 response = yield Send(with_token(effect.request, other))
-        return response
+                response = without(other, response)
+        return without(token, response)
 
     return through(flow, layer)
+
+
+def without(secret: str, response: Response) -> Response:
+    """Return *response* without the credentials that it repeats: its words end in errors, and an answer in XCom."""
+    known = secret.encode()
+    # What is shorter than any token is in every text; Airflow masks nothing under five characters either.
+    repeats = len(known) >= _SHORTEST_TOKEN and known in response.body
+    return replace(response, body=response.body.replace(known, b"***")) if repeats else response
 
 
 def with_token(request: Request, token: str) -> Request:
@@ -186,6 +196,7 @@ class TokenCache:
             )  # each JWT is accepted once, so every attempt has its own
             try:
                 response = yield Send(call.request)
+                response = without(call.request.headers["Authorization"].removeprefix("Bearer "), response)
                 token = call.parse(_opened(response, call))
             except CozeError as error:
                 wait = _RETRIES.next_wait(error, attempt, call.replay, waited)

@@ -186,7 +186,7 @@ def test_a_chatflow_of_an_app_is_asked_in_a_conversation_that_is_named(coze: Coz
         ({"ext": {"city": "Oslo"}}, "ext knows only"),
         ({"timeout": 0}, "timeout must be a number of seconds over 0"),
         ({"on_unknown": "ignore"}, "on_unknown must be one of"),
-        ({"output_type": object()}, "nothing that pydantic can check"),
+        ({"output_type": object()}, "output_type is nothing that pydantic can check"),
         ({"token_budget": 0}, "token_budget must be a whole number"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
