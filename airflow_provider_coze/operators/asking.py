@@ -242,11 +242,12 @@ class AskingOperator(Asking, CozeOperator):
         if not chat.tool_calls or (questions and self._answering.fails) or (is_for_tools and not self.tools):
             raise chat_error(chat, waited=waited)
         ids = {"chat_id": chat.id, "conversation_id": chat.conversation_id}
-        if is_for_tools and self._turn.tool_rounds >= self.max_tool_rounds:
+        if self._turn.tool_rounds >= self.max_tool_rounds:
             raise CozeToolError(
-                f"Chat {chat.id!r} in conversation {chat.conversation_id!r} asks for tools once more after {self._turn.tool_rounds} "
-                "rounds, which is max_tool_rounds. No outputs were submitted: it waits for them, and is billed as far as it went. A retry "
-                "of this task goes on with it and counts its rounds anew; raise max_tool_rounds if it needs more.",
+                f"Chat {chat.id!r} in conversation {chat.conversation_id!r} asks for {'tools' if is_for_tools else 'an answer'} once more "
+                f"after {self._turn.tool_rounds} rounds, which is max_tool_rounds. No outputs were submitted: it waits for them, and is "
+                "billed as far as it went. A retry of this task goes on with it and counts its rounds anew; raise max_tool_rounds if it "
+                "needs more.",
                 **ids,
             )
         self._ledger.check("the outputs of its tools", **ids)

@@ -78,7 +78,7 @@ class CozeChatOperator(AskingOperator):
     :param auto_save_history: must be True, as Coze keeps no answer to fetch otherwise.
     :param stream: show the answer in the log as it grows; the worker reads it, also with *deferrable*. The result is the same.
     :param tools: functions that the bot may call, by the names of its local plugin's tools; they run on the worker.
-    :param max_tool_rounds: how often one chat may ask for tools.
+    :param max_tool_rounds: how often one chat may ask for tools or answers.
     :param on_tool_error: ``output``: the bot is told of a tool's failure, and goes on; ``fail``: the task fails.
     :param on_interrupt: who answers when the bot asks (a pause of the type ``reply_message``): ``fail`` (nobody, the task fails), ``hitl``
         (people, through Airflow 3.1 and later; no worker waits), or a function that gets the

@@ -153,7 +153,10 @@ class ChatStart:
         try:
             found = self._hook.perform(self._flow(arguments, intent, in_doubt=in_doubt))
         except CozeConversationBusyError:
-            self._purchase.nothing_bought()  # there was no room, so no later try has to wonder
+            if arguments[
+                "conversation_id"
+            ]:  # in turn: there was no room, and nothing is in doubt, so no later try has to wonder
+                self._purchase.nothing_bought()
             raise
         if found is not None:
             return found, intent
@@ -191,9 +194,9 @@ class ChatStart:
             clock=self._hook.clock,
             until=self._until,
         )
-        if not own or self._on_busy == "fail":
-            return recovery.send_chat(call, search, self._hook.retry, in_doubt=in_doubt)
-        return self._in_turn(call, search, in_doubt=in_doubt)
+        if own:
+            return self._in_turn(call, search, in_doubt=in_doubt)
+        return recovery.send_chat(call, search, self._hook.retry, in_doubt=in_doubt)
 
     def _in_turn(self, call: Call[Chat], search: recovery.Search, *, in_doubt: bool) -> Flow[Chat | None]:
         """Send the chat when the conversation has room for it. None: it has to go elsewhere."""

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["RunningOperator"]
 
 
+#: A function that is asked more often in one run goes in circles with its workflow, and every round is billed.
+_MOST_ANSWERS = 50
+
+
 class RunningOperator(Asking, CozeOperator):
     """Base of operators whose work is a run. Not to be used by itself."""
 
@@ -41,6 +45,7 @@ class RunningOperator(Asking, CozeOperator):
         self._running: RunHistory | None = None
         self._streamed = False
         self._answered_event = ""
+        self._answers = 0  # of this process; people's come one a process
 
     def _go_on(self, context: Context, started: StartedRun) -> JsonValue:
         """Return the output of a run that was started or answered, when it has one."""
@@ -119,7 +124,12 @@ class RunningOperator(Asking, CozeOperator):
         waited = self.hook.clock() - started_at
         self._running = None
         self._push(context, execute_id=history.execute_id, debug_url=history.debug_url, logid=history.logid)
-        if history.interrupt is not None and not self._answering.fails and flows.needs_input(history):
+        if (
+            history.interrupt is not None
+            and not self._answering.fails
+            and flows.needs_input(history)
+            and self._answers < _MOST_ANSWERS
+        ):
             return self._asked(context, history)
         self._ledger.add(history.usage, "run", history.execute_id)
         result = flows.run_result(history, workflow_id=self.workflow_id, waited=waited)
@@ -182,6 +192,7 @@ class RunningOperator(Asking, CozeOperator):
             resend=self.on_unknown == "resend",
             streamed=streamed,
         )
+        self._answers += 1
         started = resuming.resumed(answered, sent_before=context["ti"].try_number > 1)
         self._answered_event = answered.question.event_id
         if self._purchase is not None:

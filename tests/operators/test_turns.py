@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_coze import errors as e
 from airflow_provider_coze.compat import TaskAwaitingInput
 from airflow_provider_coze.emulator import scenarios
-from airflow_provider_coze.emulator.default_world import ECHO_BOT, TOOL_BOT
+from airflow_provider_coze.emulator.default_world import ECHO_BOT, SLEEPER_BOT, TOOL_BOT
 from airflow_provider_coze.emulator.definitions import Failure, Seconds, Template, Tokens, ToolCall, Turn
 from airflow_provider_coze.operators.chat import CozeChatOperator
 from airflow_provider_coze.protocol.questions import Question
@@ -299,4 +299,20 @@ def test_a_budget_that_earlier_tries_have_used_up_buys_no_new_chat(kept: Task) -
         kept.attempt(**given)
     with pytest.raises(e.CozeTokenBudgetError, match="A new chat was not sent"):
         kept.attempt(**given)
+    assert kept.billed == 1
+
+
+@pytest.mark.parametrize("on_busy", ["fail", "wait", "new", "cancel"])
+def test_a_lost_chat_in_the_users_own_conversation_is_not_forgotten_because_it_is_what_is_in_the_way(
+    kept: Task, on_busy: str
+) -> None:
+    coze = kept.coze
+    coze.world.question_listed_at_once = False
+    own = coze.hook().create_conversation(bot_id=SLEEPER_BOT).id
+    given = {"message": "sleep 100: rested", "conversation_id": own, "on_busy": on_busy, "timeout": 20}
+    coze.script(scenarios.reset(after_commit=True), on=CHAT)
+    with pytest.raises(e.CozeError):
+        kept.attempt(**given)
+    coze.time.sleep(100)
+    assert kept.attempt(**given) == kept.right
     assert kept.billed == 1
