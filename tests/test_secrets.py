@@ -330,7 +330,7 @@ def cells() -> Iterator[Any]:
 
 
 @pytest.mark.usefixtures("airflow")
-@pytest.mark.parametrize(("kind", "login", "mode", "place", "path"), cells())
+@pytest.mark.parametrize(("kind", "login", "mode", "place", "path"), list(cells()))
 def test_no_path_of_a_task_gives_a_secret_away(
     watch: Watch,
     deaths: Deaths,
