@@ -239,7 +239,8 @@ class AskingOperator(Asking, CozeOperator):
         self._ledger.add(chat.usage, self._turn.what, chat.id)
         questions = self._toolbox.questions(chat.tool_calls)
         is_for_tools = len(questions) < len(chat.tool_calls)
-        if not chat.tool_calls or (questions and self._answering.fails) or (is_for_tools and not self.tools):
+        has_nobody = self._answering.fails or (len(questions) > 1 and self.on_interrupt == "hitl")  # a form asks one
+        if not chat.tool_calls or (questions and has_nobody) or (is_for_tools and not self.tools):
             raise chat_error(chat, waited=waited)
         ids = {"chat_id": chat.id, "conversation_id": chat.conversation_id}
         if self._turn.tool_rounds >= self.max_tool_rounds:

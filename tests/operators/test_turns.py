@@ -316,3 +316,11 @@ def test_a_lost_chat_in_the_users_own_conversation_is_not_forgotten_because_it_i
     coze.time.sleep(100)
     assert kept.attempt(**given) == kept.right
     assert kept.billed == 1
+
+
+def test_several_questions_at_once_are_for_a_function(coze: Coze, run: Run) -> None:
+    calls = tuple(ToolCall(name, {"question": f"{name}?"}, type="reply_message") for name in ("where", "when"))
+    bot = coze.emulator.add_bot(tool_calls=calls, answer=Template("{tool_outputs[where]}, {tool_outputs[when]}."))
+    with pytest.raises(e.CozeChatRequiresActionError):
+        ask(run, bot.id, on_interrupt="hitl")
+    assert ask(run, bot.id, on_interrupt=lambda question: question.text.upper()) == "WHERE?, WHEN?."
