@@ -28,6 +28,8 @@ from airflow_provider_coze.emulator.server import Server, serve
 from airflow_provider_coze.emulator.world import World
 from tests.emulator.conftest import NOON, chat_body
 
+pytestmark = pytest.mark.matrix  # `make test` runs them, `make unit`, which has a minute, does not
+
 ECHO, SLEEPER = "7511000000000000002", "7511000000000000006"
 ECHO_FLOW, SLEEPER_FLOW = "7511500000000000002", "7511500000000000007"
 

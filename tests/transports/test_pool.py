@@ -22,6 +22,8 @@ from airflow_provider_coze.transports.sync import SyncTransport, drive
 from tests.transports.conftest import Certificate, Client
 from tests.transports.loopback import Loopback, Peer, reply
 
+pytestmark = pytest.mark.matrix  # `make test` runs them, `make unit`, which has a minute, does not
+
 READ = Request("GET", "/v3/chat/retrieve")
 
 

@@ -28,6 +28,8 @@ from airflow_provider_coze.transports.sync import SyncTransport, drive
 from tests.transports.conftest import Certificate
 from tests.transports.loopback import Loopback, Peer, reply
 
+pytestmark = pytest.mark.matrix  # `make test` runs them, `make unit`, which has a minute, does not
+
 ASK = Request("POST", "/v1/workflow/stream_run", json={"workflow_id": "44"}, stream=True)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
