@@ -131,7 +131,9 @@ class RunStart:
                 raise
             self._log.info("The plan has no asynchronous runs (code %s), so this one is streamed", error.code)
             _STREAMS_ONLY.add(hash(self._hook.settings))
-            return self._streamed(given, self._purchase.intend() if self._purchase is not None else None)
+            if self._purchase is not None and intent is not None:
+                intent = self._purchase.intend(marker=intent.marker)  # the same submission, another way
+            return self._streamed(given, intent)
         at = self._bought(intent, execute_id=run.execute_id, debug_url=run.debug_url)
         return started_from(run, at)
 
@@ -151,9 +153,7 @@ class RunStart:
                     self._hook, stream_run(**given), fold, log=self._log, named=named, until=self._until
                 )
             except CozeError as error:
-                if not may_have_started(error):
-                    self._nothing_bought()
-                    raise
+                self._settle(error, intent)
                 failure = error
             if fold.execute_id:
                 if failure is not None:
@@ -164,13 +164,23 @@ class RunStart:
                 if fold.error is not None:
                     self._nothing_bought()
                 return streamed_as(fold, self._bought(intent) if fold.error is None else self._hook.clock())
+            if intent is None:
+                raise failure
             wait = self._hook.retry.next_wait(failure, attempt, Replay.ALWAYS) or 0.0
             if self._on_unknown == "fail" or attempt >= self._hook.retry.attempts or self._is_late():
-                raise _unknown(
-                    workflow_id, str(failure), intent.marker if intent else "", logid=fold.logid
-                ) from failure
+                raise _unknown(workflow_id, str(failure), intent.marker, logid=fold.logid) from failure
             self._log.warning('%s It is sent again, because on_unknown is "resend"', failure)
             self._hook.sleep(wait)
+
+    def _settle(self, error: CozeError, intent: Intent | None) -> None:
+        """Note what became of a start that was refused, and raise the refusal; return if nobody can tell."""
+        if execute_id := execute_id_in(error.debug_url):
+            # It was started and has failed: that is known, so a later try may start another.
+            self._bought(intent, execute_id=execute_id, debug_url=error.debug_url)
+            raise error
+        if not may_have_started(error) or not is_worth_repeating(error):
+            self._nothing_bought()
+            raise error
 
     def _is_late(self) -> bool:
         return self._until is not None and self._hook.clock() >= self._until
@@ -193,14 +203,8 @@ class RunStart:
             try:
                 return self._hook.run_workflow(**given)
             except CozeError as error:
+                self._settle(error, intent)
                 if intent is None:
-                    raise
-                if execute_id := execute_id_in(error.debug_url):
-                    # It was started and has failed: that is known, so a later try may start another.
-                    self._bought(intent, execute_id=execute_id, debug_url=error.debug_url)
-                    raise
-                if not may_have_started(error) or not is_worth_repeating(error):
-                    self._nothing_bought()
                     raise
                 wait = self._hook.retry.next_wait(error, attempt, Replay.ALWAYS)
                 if self._on_unknown == "fail" or wait is None:

@@ -58,7 +58,8 @@ def streamed_run(
     if fold.ended:
         return None
     return failure or CozeProtocolError(
-        f"The stream of run {fold.execute_id!r} ended without saying how the run did (logid {fold.logid}).",
+        f"The stream of run {fold.execute_id!r} ended without saying how the run did (logid {fold.logid}). Coze may go on with it, and "
+        "bills it.",
         logid=fold.logid,
         execute_id=fold.execute_id or None,
     )

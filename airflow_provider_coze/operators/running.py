@@ -117,7 +117,7 @@ class RunningOperator(Asking, CozeOperator):
 
     def _finish(self, context: Context, history: RunHistory, started_at: float) -> JsonValue:
         """Return the output of a run that has ended."""
-        if answered := self._noted("answered"):
+        if answered := self._answered_last():
             history = settled(self.hook, history, answered, workflow_id=self.workflow_id)
             if flows.is_waiting(history) and not self._is_late():
                 return self._waited(context, history, started_at)
@@ -178,8 +178,14 @@ class RunningOperator(Asking, CozeOperator):
         self._ledger.add(history.usage, "run", history.execute_id)
         self._ledger.check("the answer to its question", execute_id=history.execute_id, debug_url=history.debug_url)
         self._push(context, usage=self._ledger.to_xcom())
-        answered = self._answering.ask(self._asker(context, self._streamed), question)
-        return self._resumed(context, answered, self._streamed)
+        streamed = self._streamed or self._recorded_as_stream()
+        answered = self._answering.ask(self._asker(context, streamed), question)
+        return self._resumed(context, answered, streamed)
+
+    def _recorded_as_stream(self) -> bool:
+        """Tell whether the record says that the run was started as a stream: what goes on after a deferral knows no better."""
+        record = self._purchase.recorded() if self._purchase is not None else None
+        return isinstance(record, Submitted) and record.ids.get("mode") == "stream"
 
     def _resumed(self, context: Context, answered: Answered, streamed: bool) -> JsonValue:
         self._set_deadline(context)
@@ -200,11 +206,11 @@ class RunningOperator(Asking, CozeOperator):
         self.log.info("Run %s goes on with the answer to event %s", started.history.execute_id, self._answered_event)
         return self._go_on(context, replace(started, streamed=streamed))
 
-    def _noted(self, name: str) -> str:
+    def _answered_last(self) -> str:
         """Return the event of the question that was answered last."""
         if self._answered_event or self._answering.fails or self._purchase is None:
             return self._answered_event
-        return self._purchase.noted().get(name, "")
+        return self._purchase.noted().get("answered", "")
 
     def _delivered(self) -> None:
         if self._purchase is not None:

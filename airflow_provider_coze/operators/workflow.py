@@ -19,7 +19,6 @@ from airflow_provider_coze.protocol.inputs import run_problems
 from airflow_provider_coze.protocol.messages import JsonValue
 from airflow_provider_coze.protocol.models import RunHistory
 from airflow_provider_coze.protocol.questions import Question
-from airflow_provider_coze.state.record import Submitted
 from airflow_provider_coze.triggers.events import RunEvent
 
 if TYPE_CHECKING:
@@ -195,8 +194,7 @@ class CozeWorkflowOperator(RunningOperator):
         restore_texts(self, _TEXTS)
         self._purchase = self._purchase_of(context)
         if streamed is None:  # dag.test() does not hand it on
-            record = self._purchase.recorded() if self._purchase is not None else None
-            streamed = isinstance(record, Submitted) and record.ids.get("mode") == "stream"
+            streamed = self._recorded_as_stream()
         answered = self._answering.answer_of(self._asker(context, streamed), event, asked)
         return self._resumed(context, answered, streamed)
 

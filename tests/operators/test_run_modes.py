@@ -202,3 +202,44 @@ def test_a_long_output_goes_where_it_was_told_to(coze: Coze, run: Run, tmp_path:
     uri = start(run, made.id, output_path=str(path))
     assert uri == f"file://{path}"
     assert path.read_text(encoding="utf-8").count("汉字") == 100_000
+
+
+# --- what a stream's refusal and end mean
+
+
+@pytest.mark.parametrize("code", [4008, 4011])
+def test_a_stream_that_is_refused_for_good_is_that_refusal_and_not_unknown(coze: Coze, run: Run, code: int) -> None:
+    coze.script(scenarios.error(code), on=STREAM)
+    with pytest.raises(e.CozeQuotaError) as caught:
+        start(run, ECHO, parameters={"a": 1}, execution_mode="stream")
+    assert caught.value.code == code
+    assert coze.ledger == []
+
+
+def test_without_a_record_a_stream_that_broke_off_says_what_a_retry_does(coze: Coze, run: Run) -> None:
+    coze.script(scenarios.stream_cut(after_events=1), on=STREAM)
+    with pytest.raises(e.CozeProtocolError, match="may go on with it, and bills it") as caught:
+        start(run, ECHO, parameters={"a": 1}, execution_mode="stream", durable=False, on_unknown="resend")
+    assert "marker" not in str(caught.value)
+    assert len(coze.ledger) == 1
+
+
+def test_the_marker_that_a_streamed_run_gets_is_that_of_its_record(kept_run: Task) -> None:
+    free(kept_run.coze)
+    made = kept_run.coze.emulator.add_workflow(output={"x": 1})
+    assert kept_run.attempt(workflow_id=made.id, parameters={}, marker_parameter="marker") == {"x": 1}
+    [sent] = kept_run.coze.ledger
+    assert kept_run.state is not None
+    assert sent.marker["parameters"]["marker"] == kept_run.state.get("coze")["marker"]
+
+
+def test_a_question_after_a_stream_that_broke_off_is_answered_as_a_stream(coze: Coze, kept_run: Task) -> None:
+    made = coze.emulator.add_workflow(
+        interrupt=[Interrupt("Which city?"), Interrupt("Sure?")],
+        output=lambda inputs: {"answers": list(inputs.answers)},
+        duration=Seconds(20),
+    )
+    given = {"workflow_id": made.id, "parameters": {}, "execution_mode": "stream", "on_interrupt": lambda _: "yes"}
+    coze.script(scenarios.stream_cut(after_events=0), on=STREAM_RESUME)
+    assert kept_run.attempt(**given) == {"answers": ["yes", "yes"]}
+    assert (coze.asked(RESUME), [entry.continued for entry in coze.ledger]) == (0, [2])
