@@ -6,6 +6,7 @@ between is found again by the next try, which goes through the same steps and pa
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -68,9 +69,9 @@ class AskingOperator(Asking, CozeOperator):
     def _toolbox(self) -> ToolBox:
         return ToolBox(self.tools or {}, on_error=self.on_tool_error, log=self.log, clock=self.hook.clock)
 
+    @abc.abstractmethod
     def _checked(self) -> dict[str, Any]:
         """Return the arguments of the chat, all checked, now that templates are rendered."""
-        raise NotImplementedError
 
     # --- sending
 

@@ -105,6 +105,8 @@ class CozeOperator(BaseOperator):
 
     #: ``chat`` or ``run``: what a record is of.
     what = ""
+    _context: Context  # of the try; these two are there from `_begin` on
+    _ledger: UsageLedger
 
     def __init__(
         self,
@@ -139,7 +141,6 @@ class CozeOperator(BaseOperator):
         self._deadline_at: float | None = None
         self._purchase: Purchase | None = None
         self._ti: Any = None
-        self._ledger_kept: UsageLedger | None = None
         self._span: WorkSpan | None = None
 
     @cached_property
@@ -183,7 +184,7 @@ class CozeOperator(BaseOperator):
     def _begin(self, context: Context, *, resumed: bool) -> None:
         """Note whose try this is. Everything a try does begins with this."""
         self._context, self._ti = context, context["ti"]
-        self._ledger_kept = UsageLedger(
+        self._ledger = UsageLedger(
             context,
             log=self.log,
             kind=self.what,
@@ -191,12 +192,6 @@ class CozeOperator(BaseOperator):
             keeps=self.durable,
             resumed=resumed,
         )
-
-    @property
-    def _ledger(self) -> UsageLedger:
-        """The tokens that this task has used."""
-        assert self._ledger_kept is not None  # noqa: S101 - _begin has made it
-        return self._ledger_kept
 
     def _tell_span(
         self, *, since: float, asked: str | None = None, answered: JsonValue = None, **facts: str | None
@@ -213,12 +208,12 @@ class CozeOperator(BaseOperator):
             self._span.answered(answered if isinstance(answered, str) or answered is None else json.dumps(answered))
 
     def _set_deadline(self, context: Context) -> None:
-        """Note whose try this is, and when its wait is over: after timeout, or when Airflow's execution_timeout is about to end it.
+        """Note when the wait of this try is over: after timeout, or when Airflow's execution_timeout is about to end it.
 
         Airflow 3 does not count the time of a deferral, and Airflow 2 ends the task without asking it: neither says what Coze is
         doing then, or cancels it.
         """
-        self._ti, now = context["ti"], self.hook.clock()
+        now = self.hook.clock()
         ends = [] if self.timeout is None else [now + self.timeout]
         if self.execution_timeout is not None:
             limit = self.execution_timeout.total_seconds()

@@ -14,20 +14,19 @@ from airflow_provider_coze.errors import CozeConversationBusyError, CozeNotFound
 from airflow_provider_coze.hooks.coze import CozeHook
 from airflow_provider_coze.operators.chat_stream import streamed_chat
 from airflow_provider_coze.operators.file_inputs import FileInputs
-from airflow_provider_coze.operators.purchase import Purchase
+from airflow_provider_coze.operators.purchase import Purchase, remote_of
 from airflow_provider_coze.protocol import busy, flows, recovery
 from airflow_provider_coze.protocol.endpoints.chat import create_chat, stream_chat
 from airflow_provider_coze.protocol.messages import Call, Flow
 from airflow_provider_coze.protocol.models import Chat
 from airflow_provider_coze.protocol.recovery import MARKER_FIELD, marked
-from airflow_provider_coze.protocol.statuses import Phase, chat_phase
+from airflow_provider_coze.protocol.statuses import chat_phase
 from airflow_provider_coze.protocol.streams import ChatFold
 from airflow_provider_coze.state.reattach import Attach, Reconcile, Remote, Unknown
 from airflow_provider_coze.state.record import Intent, Submitted, fingerprint_in
 
 __all__ = ["ChatStart", "StartedChat", "unkept_chat"]
 
-_REMOTE = {Phase.DONE: Remote.DONE, Phase.FAILED: Remote.FAILED, Phase.CANCELLED: Remote.FAILED}
 
 #: How far back a conversation is read where nobody can say when the DAG run began.
 _LONG_AGO_SECONDS = 30 * 86_400.0
@@ -102,7 +101,7 @@ class ChatStart:
             self._seen = self._hook.perform(flows.read_chat(known, self._hook.retry))
         except CozeNotFoundError:
             return Remote.GONE
-        return _REMOTE.get(chat_phase(self._seen.status), Remote.ALIVE)
+        return remote_of(chat_phase(self._seen.status))
 
     def _intend(self, arguments: Mapping[str, Any]) -> Intent:
         """Upload the files, then store the intent and where the chat will be; only then is there something that can be lost."""
@@ -127,7 +126,7 @@ class ChatStart:
             if self._on_unknown == "fail":
                 raise
             self._log.warning('%s It is sent again, because on_unknown is "resend"', error)
-        if chat is None or (in_doubt and _REMOTE.get(chat_phase(chat.status)) is Remote.FAILED):
+        if chat is None or (in_doubt and remote_of(chat_phase(chat.status)) is Remote.FAILED):
             # Of an earlier try, whose chat ended without an answer: what a retry is for.
             chat, intent = self._asked(arguments, self._intend(arguments), in_doubt=False)
         bought = self._bought(intent, chat)

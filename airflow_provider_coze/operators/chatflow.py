@@ -15,7 +15,7 @@ from airflow_provider_coze.errors import (
 from airflow_provider_coze.operators.base import CozeOperator, restore_texts
 from airflow_provider_coze.operators.chat_stream import streamed_chat
 from airflow_provider_coze.operators.fate import decided
-from airflow_provider_coze.operators.purchase import Purchase
+from airflow_provider_coze.operators.purchase import Purchase, remote_of
 from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.endpoints.workflow import stream_chatflow
 from airflow_provider_coze.protocol.inputs import chatflow_problems
@@ -36,9 +36,17 @@ if TYPE_CHECKING:
 __all__ = ["CozeChatflowOperator"]
 
 _TIMEOUT_SECONDS = 3600.0
-_TEXTS = ("workflow_id", "message", "additional_messages", "bot_id", "app_id", "conversation_id", "ext")
-_TEXTS_TOO = ("workflow_version", "connector_id")
-_REMOTE = {Phase.DONE: Remote.DONE, Phase.FAILED: Remote.FAILED, Phase.CANCELLED: Remote.FAILED}
+_TEXTS = (
+    "workflow_id",
+    "message",
+    "additional_messages",
+    "bot_id",
+    "app_id",
+    "conversation_id",
+    "ext",
+    "workflow_version",
+    "connector_id",
+)
 
 
 class CozeChatflowOperator(CozeOperator):
@@ -159,7 +167,7 @@ class CozeChatflowOperator(CozeOperator):
                 seen.append(self._read(record.ids))
             except (CozeNotFoundError, CozePermissionError):
                 return Remote.GONE
-            return _REMOTE.get(chat_phase(seen[-1].status), Remote.ALIVE)
+            return remote_of(chat_phase(seen[-1].status))
 
         decision, record = self._purchase.decided(arguments, look)
         match decision, record:
@@ -272,17 +280,20 @@ class CozeChatflowOperator(CozeOperator):
             logid=chat.logid,
             **ids,
         )
+        wrong = ""
         try:
             value = self._typed(answer.text)
         except Mismatch as mismatch:
+            wrong = str(mismatch)
+        if wrong:  # not within `except`: the mismatch holds words for the bot, which must be in no error's context
             raise CozeOutputTypeError(
                 f"The answer of chat {chat.id!r} in conversation {chat.conversation_id!r} (chatflow {self.workflow_id!r}) is not of the "
-                f"output_type: {mismatch}. It is paid for. A retry of this task reads the same answer again where Coze shows it; to ask, "
+                f"output_type: {wrong}. It is paid for. A retry of this task reads the same answer again where Coze shows it; to ask, "
                 'and pay, anew, run it once with reuse="never".',
                 workflow_id=self.workflow_id,
                 **ids,
-            ) from None
-        result = self._stored(value)
+            )
+        result = self._stored(value, **ids)
         if self._purchase is not None:
             self._purchase.delivered(**ids)
         return result
@@ -306,7 +317,7 @@ class CozeChatflowOperator(CozeOperator):
 
     def _checked(self) -> dict[str, Any]:
         """Return the arguments, all checked, now that templates are rendered."""
-        restore_texts(self, (*_TEXTS, *_TEXTS_TOO))
+        restore_texts(self, _TEXTS)
         options: dict[str, JsonValue] = {
             "bot_id": self.bot_id,
             "app_id": self.app_id,

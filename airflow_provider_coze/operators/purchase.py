@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_coze.errors import CozeStateError
+from airflow_provider_coze.protocol.statuses import Phase
 from airflow_provider_coze.state.reattach import Decision, Look, Remote, Submit, Unknown, decide, ids_of
 from airflow_provider_coze.state.record import Intent, Record, Submitted, fingerprint, identity, new_marker
 from airflow_provider_coze.state.stores import Store, store_for
@@ -17,7 +18,14 @@ from airflow_provider_coze.state.stores import Store, store_for
 if TYPE_CHECKING:
     from airflow_provider_coze.compat import Context
 
-__all__ = ["Purchase", "began", "identity_of"]
+__all__ = ["Purchase", "began", "identity_of", "remote_of"]
+
+_REMOTE = {Phase.DONE: Remote.DONE, Phase.FAILED: Remote.FAILED, Phase.CANCELLED: Remote.FAILED}
+
+
+def remote_of(phase: Phase) -> Remote:
+    """Return what a recorded chat or run is to a later try, by where it stands on Coze."""
+    return _REMOTE.get(phase, Remote.ALIVE)
 
 
 def identity_of(context: Context | Mapping[str, Any], part: str = "") -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from airflow_provider_coze.errors import CozeError, CozeNotFoundError, CozeOutcomeUnknownError, CozePlanError
 from airflow_provider_coze.hooks.coze import CozeHook
 from airflow_provider_coze.operators.file_inputs import FileInputs
-from airflow_provider_coze.operators.purchase import Purchase
+from airflow_provider_coze.operators.purchase import Purchase, remote_of
 from airflow_provider_coze.operators.run_stream import streamed_run
 from airflow_provider_coze.protocol import codes, flows
 from airflow_provider_coze.protocol.endpoints.workflow import execute_id_in, stream_run
@@ -22,7 +22,7 @@ from airflow_provider_coze.protocol.messages import Replay
 from airflow_provider_coze.protocol.models import RunHistory, WorkflowRun
 from airflow_provider_coze.protocol.recovery import is_worth_repeating, may_have_started
 from airflow_provider_coze.protocol.run_streams import RunFold
-from airflow_provider_coze.protocol.statuses import Phase, run_phase
+from airflow_provider_coze.protocol.statuses import run_phase
 from airflow_provider_coze.state.reattach import Attach, Remote, Unknown
 from airflow_provider_coze.state.record import Intent, Submitted
 
@@ -30,10 +30,8 @@ __all__ = ["MODES", "RunStart", "StartedRun", "started_from", "streamed_as"]
 
 #: Values of ``execution_mode``.
 MODES = ("auto", "async", "stream", "sync")
-#: The connections, by the hash of their settings, whose plan has refused an asynchronous run of this process.
-_STREAMS_ONLY: set[int] = set()
-
-_REMOTE = {Phase.DONE: Remote.DONE, Phase.FAILED: Remote.FAILED, Phase.CANCELLED: Remote.FAILED}
+#: The settings of the connections whose plan has refused an asynchronous run of this process.
+_STREAMS_ONLY: set[object] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +114,13 @@ class RunStart:
                 return Remote.GONE
             self._seen = known
         phase = run_phase(self._seen.execute_status, interrupted=self._seen.interrupt is not None)
-        return _REMOTE.get(phase, Remote.ALIVE)
+        return remote_of(phase)
 
     def _started(self, arguments: Mapping[str, Any], intent: Intent | None) -> StartedRun:
         given = dict(arguments)
         if self._marker_parameter and intent is not None:
             given["parameters"] = {**given["parameters"], self._marker_parameter: intent.marker}
-        if self._mode == "stream" or (self._mode == "auto" and hash(self._hook.settings) in _STREAMS_ONLY):
+        if self._mode == "stream" or (self._mode == "auto" and self._hook.settings in _STREAMS_ONLY):
             return self._streamed(given, intent)
         try:
             run = self._paid({**given, "is_async": self._mode != "sync"}, intent)
@@ -130,7 +128,7 @@ class RunStart:
             if self._mode != "auto" or error.code != codes.NO_ASYNC:
                 raise
             self._log.info("The plan has no asynchronous runs (code %s), so this one is streamed", error.code)
-            _STREAMS_ONLY.add(hash(self._hook.settings))
+            _STREAMS_ONLY.add(self._hook.settings)
             if self._purchase is not None and intent is not None:
                 intent = self._purchase.intend(marker=intent.marker)  # the same submission, another way
             return self._streamed(given, intent)

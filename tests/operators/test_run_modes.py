@@ -54,12 +54,6 @@ def test_where_the_plan_has_none_the_run_is_streamed_and_the_next_one_does_not_a
     assert len(coze.ledger) == 2
 
 
-def test_a_plan_without_asynchronous_runs_is_an_error_where_one_was_asked_for(coze: Coze, run: Run) -> None:
-    with pytest.raises(e.CozePlanError):
-        start(run, execution_mode="async", workflow_id=ECHO) if free(coze) else None
-    assert coze.ledger == []
-
-
 # --- streams
 
 
