@@ -5,6 +5,7 @@ CozeError
     CozeConnectionUnreadableError  Airflow could not hand it out: it is missing, or what keeps it is in trouble
   CozeInputError              an operator's argument is wrong: nothing was sent
   CozeTransportError          no answer from Coze; .never_sent says whether Coze can have acted
+    CozeStreamTimeoutError    our deadline passed before a stream was over; what it told of goes on
   CozeProtocolError           an answer that cannot be understood
   CozeAPIError                an answer that says no; .code .msg .logid .status .debug_url
     CozeAuthError             the token is wrong, expired, or of another site
@@ -139,6 +140,10 @@ class CozeInputError(CozeError, ValueError):
 
 class CozeTransportError(CozeError):
     """No answer. ``never_sent`` is True when the request provably did not leave (refused, unresolved, connect timeout)."""
+
+
+class CozeStreamTimeoutError(CozeTransportError):
+    """The caller's own deadline passed before a stream was over. What it told of goes on in Coze, and is billed."""
 
 
 class CozeProtocolError(CozeError):

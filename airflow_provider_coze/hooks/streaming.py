@@ -8,12 +8,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from typing import Self, cast
 
-from airflow_provider_coze.errors import CozeError, CozeProtocolError, CozeTransportError
+from airflow_provider_coze.errors import CozeError, CozeProtocolError, CozeStreamTimeoutError, CozeTransportError
 from airflow_provider_coze.protocol.envelope import logid_in, open_envelope
 from airflow_provider_coze.protocol.messages import (
     AsyncChunks,
     Chunks,
-    CozeStreamTimeoutError,
     Flow,
     Response,
     Send,

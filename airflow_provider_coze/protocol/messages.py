@@ -11,13 +11,10 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
-from airflow_provider_coze.errors import CozeTransportError
-
 __all__ = [
     "AsyncChunks",
     "Call",
     "Chunks",
-    "CozeStreamTimeoutError",
     "Effect",
     "FilePart",
     "Flow",
@@ -66,10 +63,6 @@ class Request:
     stream: bool = False  # True: an answer that is a stream of events is handed out as it comes
     # Of a stream: seconds until the caller's deadline, asked again and again; None: it may go on for ever.
     left: Callable[[], float] | None = field(default=None, repr=False, compare=False)
-
-
-class CozeStreamTimeoutError(CozeTransportError):
-    """The caller's own deadline passed before a stream was over. What it told of goes on in Coze, and is billed."""
 
 
 class Chunks(Protocol):

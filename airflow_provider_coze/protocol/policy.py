@@ -44,6 +44,7 @@ BY_ERROR: Mapping[type[e.CozeError], Fate] = MappingProxyType(
         ),
         e.CozeInputError: Fate(Later.NEVER, "The next try has the same arguments."),
         e.CozeTransportError: Fate(Later.RETRY, "Trouble of a network mostly passes."),
+        e.CozeStreamTimeoutError: _OUT_OF_TIME,
         e.CozeProtocolError: Fate(Later.RETRY, "It may be the page of a proxy or gateway in trouble."),
         **codes.USUAL,
         e.CozeOutcomeError: _FAILED_WORK,

@@ -13,8 +13,13 @@ from urllib.request import getproxies, proxy_bypass
 
 import certifi
 
-from airflow_provider_coze.errors import CozeConnectionConfigError, CozeInputError, CozeTransportError
-from airflow_provider_coze.protocol.messages import CozeStreamTimeoutError, Request
+from airflow_provider_coze.errors import (
+    CozeConnectionConfigError,
+    CozeInputError,
+    CozeStreamTimeoutError,
+    CozeTransportError,
+)
+from airflow_provider_coze.protocol.messages import Request
 
 __all__ = [
     "MAX_BODY_BYTES",

@@ -13,12 +13,13 @@ from airflow_provider_coze import errors as e
 from airflow_provider_coze.emulator import scenarios
 from airflow_provider_coze.emulator.default_world import ECHO_BOT, TOOL_BOT
 from airflow_provider_coze.emulator.definitions import Failure, Immediate, Interrupt, OAuthApp, OutputNode, Seconds
+from airflow_provider_coze.errors import CozeStreamTimeoutError
 from airflow_provider_coze.hooks.coze import CozeHook
 from airflow_provider_coze.hooks.streaming import AsyncEvents, Events
 from airflow_provider_coze.protocol import sse
 from airflow_provider_coze.protocol.endpoints import chat as chats
 from airflow_provider_coze.protocol.endpoints import workflow as workflows
-from airflow_provider_coze.protocol.messages import CozeStreamTimeoutError, Response, StreamCall
+from airflow_provider_coze.protocol.messages import Response, StreamCall
 from airflow_provider_coze.protocol.run_streams import RunFold
 from airflow_provider_coze.protocol.sse import Event
 from airflow_provider_coze.protocol.streams import ChatflowFold, ChatFold, Fold

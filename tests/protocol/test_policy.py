@@ -35,6 +35,7 @@ RETRIED = {
     e.CozeError,
     e.CozeConnectionUnreadableError,
     e.CozeTransportError,
+    e.CozeStreamTimeoutError,
     e.CozeProtocolError,
     e.CozeAPIError,
     e.CozeRateLimitedError,

@@ -18,9 +18,9 @@ from airflow_provider_coze.emulator.app import Emulator
 from airflow_provider_coze.emulator.definitions import Seconds
 from airflow_provider_coze.emulator.scenarios import Fault, half_body, pings, rate_limited, stream_cut, wrong_type
 from airflow_provider_coze.emulator.server import serve
-from airflow_provider_coze.errors import CozeTransportError
+from airflow_provider_coze.errors import CozeStreamTimeoutError, CozeTransportError
 from airflow_provider_coze.protocol.endpoints.workflow import stream_run
-from airflow_provider_coze.protocol.messages import CozeStreamTimeoutError, Flow, Request, Response, Send
+from airflow_provider_coze.protocol.messages import Flow, Request, Response, Send
 from airflow_provider_coze.settings import Settings, TokenAuth
 from airflow_provider_coze.transports import wire
 from airflow_provider_coze.transports.aio import AioTransport, adrive
