@@ -30,6 +30,8 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "state": ({"errors", "protocol", "state"}, {"requests", "aiohttp", "airflow", "time", "logging"}),
     "state.stores": ({"errors", "compat", "state"}, {"requests", "aiohttp", "airflow", "time", "logging"}),
     "state.usage": ({"compat"}, {"requests", "aiohttp", "airflow", "time", "logging"}),
+    "batch": ({"errors", "protocol", "state", "batch"}, {"requests", "aiohttp", "airflow", "time", "logging"}),
+    "batch.files": ({"errors", "compat", "batch"}, {"requests", "aiohttp", "airflow", "time", "logging"}),
     "observing": ({"errors", "protocol", "compat"}, {"requests", "aiohttp", "airflow", "opentelemetry"}),
     "operators": (
         {"errors", "protocol", "hooks", "triggers", "observing", "compat", "state", "operators"},
