@@ -26,6 +26,7 @@ __all__ = [
     "joined",
     "list_files",
     "open_read",
+    "reading",
     "remove",
     "shown",
     "write_whole",
@@ -56,7 +57,7 @@ def open_read(uri: str) -> BinaryIO:
     :raises CozeInputError: it is not there, is a folder, may not be read, or nothing here reads such a place.
     :raises CozeTransportError: the storage did not hand it out; it may do so later.
     """
-    with _reading(uri):
+    with reading(uri):
         if is_local(uri):
             return _local(uri).open("rb")
         system, path = _storage(uri)
@@ -86,7 +87,7 @@ def list_files(uri: str) -> list[str]:
     :raises CozeInputError: it is not there, or may not be listed.
     :raises CozeTransportError: the storage does not say; it may do so later.
     """
-    with _reading(uri):
+    with reading(uri):
         return _local_files(uri) if is_local(uri) else _stored_files(uri)
 
 
@@ -171,15 +172,18 @@ def _storage(uri: str) -> tuple[Any, str]:
 
 
 def _write(uri: str, data: bytes) -> None:
-    if not is_local(uri):
-        system, path = _storage(uri)
-        try:
-            system.pipe_file(path, data)
-        except FileNotFoundError:  # where folders are real; in an object store they need no making
-            system.makedirs(path.rpartition("/")[0], exist_ok=True)
-            system.pipe_file(path, data)
+    if is_local(uri):
+        _write_local(_local(uri), data)
         return
-    path = _local(uri)
+    system, path = _storage(uri)
+    try:
+        system.pipe_file(path, data)
+    except FileNotFoundError:  # where folders are real; in an object store they need no making
+        system.makedirs(path.rpartition("/")[0], exist_ok=True)
+        system.pipe_file(path, data)
+
+
+def _write_local(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.{uuid.uuid4().hex}.half")
     try:
@@ -252,8 +256,12 @@ def _is_seen(name: str, pattern: str = "") -> bool:
 
 
 @contextlib.contextmanager
-def _reading(uri: str) -> Iterator[None]:
-    """Make two kinds of errors of all that reading can raise: what is wrong until somebody changes it, and what may pass."""
+def reading(uri: str) -> Iterator[None]:
+    """Make two kinds of errors of all that reading can raise: what is wrong until somebody changes it, and what may pass.
+
+    :raises CozeInputError: it is not there, is a folder, may not be read, or nothing here reads such a place.
+    :raises CozeTransportError: the storage does not hand it out; it may do so later.
+    """
     try:
         yield
     except CozeError:
