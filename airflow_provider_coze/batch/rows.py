@@ -57,7 +57,7 @@ class BadRow:
     value: JsonValue = field(default=None, repr=False)  # None: it cannot be read, or is too large to be kept
 
 
-_Values: TypeAlias = Iterator[JsonValue | Flaw]
+_Values: TypeAlias = "Iterator[JsonValue | Flaw]"
 
 
 def read_rows(source: object, *, max_bytes: int = MAX_ROW_BYTES, check: bool = True) -> Iterator[Row | BadRow]:
@@ -152,11 +152,11 @@ def _checked(value: object, most: int) -> JsonValue | Flaw:
     """Return a value that was not read from text, as if it had been."""
     if value is None or isinstance(value, Flaw):
         return value
-    if isinstance(value, str) and len(value) > most:
-        return Flaw("too_large", f"has over {most} bytes")
+    if type(value) is str and value.isprintable() and len(value) * 4 <= most:
+        return value  # as JSON would have it: halves of surrogate pairs cannot be printed
     try:
         text = _text(value)
-        if len(text) * 4 > most and len(text.encode(errors="replace")) > most:
+        if len(text) > most or len(text.encode(errors="replace")) > most:
             return Flaw("too_large", f"has over {most} bytes")
         return read_value(text)
     except ValueError as error:
