@@ -21,7 +21,7 @@ from airflow_provider_coze.errors import CozeInputError
 from airflow_provider_coze.protocol.json_text import read_json
 from airflow_provider_coze.protocol.messages import JsonValue
 
-__all__ = ["SUFFIXES", "Flaw", "check", "kind_of", "read", "read_value"]
+__all__ = ["SUFFIXES", "Flaw", "check", "count", "kind_of", "read", "read_value"]
 
 _LINES, _TABLE, _PARQUET = ("jsonl", "ndjson", "json"), ("csv",), ("parquet",)
 #: What a file of rows can be called; the text kinds also with ``.gz``.
@@ -72,6 +72,20 @@ def check(uri: str) -> None:
         raise CozeInputError(
             f"{shown(uri)} is one JSON document; rows are read from a file with one on each line. {_NOTHING_SENT}"
         )
+
+
+def count(uri: str) -> int:
+    """Return how many rows a file has, bad ones too. All but Parquet is read to its end for that, though not decoded.
+
+    :raises CozeInputError: as :func:`check` does.
+    """
+    kind = kind_of(uri)
+    if kind == "parquet":
+        with _parquet(uri) as table:
+            return int(table.metadata.num_rows)
+    if kind == "table":
+        return max(0, sum(1 for _ in _records(uri, _CHUNK)) - 1)
+    return sum(isinstance(line, int) or not line.isspace() for _, line, _ in _lines(uri, _CHUNK) if line != b"")
 
 
 def read(uri: str, most: int, *, named: bool = False) -> Iterator[JsonValue | Flaw]:

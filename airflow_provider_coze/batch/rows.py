@@ -24,7 +24,7 @@ from airflow_provider_coze.batch.formats import Flaw, read_value
 from airflow_provider_coze.errors import CozeInputError
 from airflow_provider_coze.protocol.messages import JsonValue
 
-__all__ = ["CODES", "MAX_ROW_BYTES", "BadRow", "Row", "plain", "read_rows"]
+__all__ = ["CODES", "MAX_ROW_BYTES", "BadRow", "Row", "count_rows", "plain", "read_rows"]
 
 #: Codes of a ``BadRow``. ``template``: the row's templates could not be rendered, see ``templates``.
 CODES = ("undecodable", "empty", "too_large", "wrong_type", "duplicate", "template")
@@ -80,6 +80,20 @@ def read_rows(source: object, *, max_bytes: int = MAX_ROW_BYTES, check: bool = T
     return _numbered(_values(source, max_bytes, check))
 
 
+def count_rows(source: object) -> int | None:
+    """Return how many rows a source has, bad ones too; None: nobody knows before they are taken.
+
+    Text files are read to their end for that, in a second some hundred thousand rows.
+
+    :raises CozeInputError: as :func:`read_rows` does.
+    :raises CozeTransportError: a storage has trouble that may pass.
+    """
+    found, is_place = _settled(source)
+    if is_place:
+        return sum(formats.count(uri) for uri in _files(found))
+    return len(found) if isinstance(found, list | tuple) else None
+
+
 def plain(value: object) -> JsonValue:
     """Return a copy of a value as JSON has it: dates and decimals become text, dataclasses and models become objects.
 
@@ -89,33 +103,38 @@ def plain(value: object) -> JsonValue:
 
 
 def _values(source: object, most: int, check: bool) -> _Values:
-    if isinstance(source, os.PathLike) or hasattr(type(source), "fs"):  # an ObjectStoragePath of any Airflow
-        source = str(source)
-    if isinstance(source, str):
-        text = source.strip()
-        if text in _NOTHING:
-            raise CozeInputError(
-                f"inputs is {source!r}: empty, or a template that rendered to nothing. {_NOTHING_SENT}"
-            )
-        if not text.startswith(("[", "{")) or (text.startswith("[") and not text.endswith("]")):
-            return _of_files(text, most, check)
-        source = _of_text(text)
-    if isinstance(source, Mapping):
-        is_manifest = "failed_uri" in source or "result_uri" in source
+    found, is_place = _settled(source)
+    if is_place:
+        return _of_files(found, most, check)
+    if isinstance(found, Mapping):
+        is_manifest = "failed_uri" in found or "result_uri" in found
         hint = (
             "it looks like the manifest of a batch: give one of its addresses, failed_uri or result_uri"
             if is_manifest
             else _ROWS_ARE
         )
         raise CozeInputError(f"inputs is one mapping, and no rows; {hint}. {_NOTHING_SENT}")
-    if isinstance(source, Set) or hasattr(type(source), "itertuples"):
-        hint = "sort it into a list" if isinstance(source, Set) else 'give its .to_dict("records")'
+    if isinstance(found, Set) or hasattr(type(found), "itertuples"):
+        hint = "sort it into a list" if isinstance(found, Set) else 'give its .to_dict("records")'
         raise CozeInputError(
-            f"inputs is a {type(source).__name__}, whose rows have no order to know them by; {hint}. {_NOTHING_SENT}"
+            f"inputs is a {type(found).__name__}, whose rows have no order to know them by; {hint}. {_NOTHING_SENT}"
         )
-    if isinstance(source, bytes | bytearray) or not isinstance(source, Iterable):
-        raise CozeInputError(f"inputs must not be {type(source).__name__}; {_ROWS_ARE}. {_NOTHING_SENT}")
-    return (_checked(value, most) for value in source)
+    if isinstance(found, bytes | bytearray) or not isinstance(found, Iterable):
+        raise CozeInputError(f"inputs must not be {type(found).__name__}; {_ROWS_ARE}. {_NOTHING_SENT}")
+    return (_checked(value, most) for value in found)
+
+
+def _settled(source: object) -> tuple[Any, bool]:
+    """Return a source without its wrapping, and whether it is a place of files."""
+    if isinstance(source, os.PathLike) or hasattr(type(source), "fs"):  # an ObjectStoragePath of any Airflow
+        return str(source), True
+    if not isinstance(source, str):
+        return source, False
+    text = source.strip()
+    if text in _NOTHING:
+        raise CozeInputError(f"inputs is {source!r}: empty, or a template that rendered to nothing. {_NOTHING_SENT}")
+    is_json = text.startswith("{") or (text.startswith("[") and text.endswith("]"))
+    return (_of_text(text), False) if is_json else (text, True)
 
 
 def _of_text(text: str) -> JsonValue:
@@ -129,18 +148,23 @@ def _of_text(text: str) -> JsonValue:
 
 
 def _of_files(place: str, most: int, check: bool) -> _Values:
-    known = ", ".join(f".{suffix}" for suffix in formats.SUFFIXES)
-    found = list_files(place)
-    files = [uri for uri in found if formats.kind_of(uri)] if found != [place] else found
-    if not files or not formats.kind_of(files[0]):
-        what = "is of a kind that is not known" if files else "has no files with rows in it"
-        raise CozeInputError(
-            f"{shown(place)} {what}; their names end with {known}, or .gz after a text kind. {_NOTHING_SENT}"
-        )
+    files = _files(place)
     if check:
         for uri in files:
             formats.check(uri)
     return itertools.chain.from_iterable(_of_file(uri, most, named=len(files) > 1) for uri in files)
+
+
+def _files(place: str) -> list[str]:
+    known = ", ".join(f".{suffix}" for suffix in formats.SUFFIXES)
+    found = list_files(place)
+    files = [uri for uri in found if formats.kind_of(uri)] if found != [place] else found
+    if files and formats.kind_of(files[0]):
+        return files
+    what = "is of a kind that is not known" if files else "has no files with rows in it"
+    raise CozeInputError(
+        f"{shown(place)} {what}; their names end with {known}, or .gz after a text kind. {_NOTHING_SENT}"
+    )
 
 
 def _of_file(uri: str, most: int, *, named: bool) -> _Values:
