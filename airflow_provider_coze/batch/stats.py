@@ -207,7 +207,8 @@ class Stats:
         if left is None or first is None or now - first < _SECONDS_BEFORE_ETA:
             return None
         rate = self.speed.rate(now)
-        return left / rate if rate > 0 else None
+        # The last rows take as long as a row takes, however many were answered a second.
+        return max(left / rate, self.latencies.percentile(50) or 0.0) if rate > 0 else None
 
     def figures(self, now: float) -> Figures:
         """Return how the batch is doing now."""

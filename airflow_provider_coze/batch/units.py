@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["amount", "count", "duration", "latency", "rate", "share"]
+__all__ = ["amount", "axis", "count", "duration", "latency", "rate", "share"]
 
 
 def count(number: int) -> str:
@@ -23,6 +23,14 @@ def amount(number: float) -> str:
             scaled = number / size
             return f"{scaled:.1f} {letter}" if abs(scaled) < 9.95 else f"{scaled:.0f} {letter}"
     return f"{number:.0f}"
+
+
+def axis(number: float) -> str:
+    """Return the label of a round value: ``0``, ``2.5``, ``15 k``, ``1 M``."""
+    for size, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.3g}"
 
 
 def share(part: float, whole: float) -> str:
