@@ -1,6 +1,7 @@
 """The only file that knows that Airflow has versions. Names move here; nothing behaves here.
 
-Most of it is ``apache-airflow-providers-common-compat``, which resolves each name for the Airflow that is installed.
+Most of it is ``apache-airflow-providers-common-compat``, which resolves each name for the Airflow that is installed. Names that take
+milliseconds to import are resolved when somebody asks for them: every DAG file with an operator of ours imports this module.
 """
 
 from __future__ import annotations
@@ -8,32 +9,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import importlib
 import sys
 import uuid
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowNotFoundException,
     AirflowOptionalProviderFeatureException,
     AirflowSensorTimeout,
     AirflowSkipException,
-    BaseHook,
     BaseOperator,
-    BaseSensorOperator,
-    PokeReturnValue,
     conf,
 )
 from airflow.providers.common.compat.sdk import mask_secret as _mask_secret
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
-
-try:
-    from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
-except ImportError:  # Airflow < 3.3
-    RetryDecision = RetryPolicy = None  # type: ignore[assignment, misc]
 
 try:
     from airflow.sdk.exceptions import TaskAwaitingInput
@@ -41,7 +32,17 @@ except ImportError:  # Airflow < 3.3: whoever waits for a person waits in the tr
     TaskAwaitingInput = None  # type: ignore[assignment, misc]
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Connection, Context
+    from airflow.providers.common.compat.connection import get_async_connection
+    from airflow.providers.common.compat.sdk import (
+        BaseHook,
+        BaseSensorOperator,
+        Connection,
+        Context,
+        PokeReturnValue,
+        RetryDecision,
+        RetryPolicy,
+    )
+    from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 __all__ = [
     "AirflowFailException",
@@ -74,6 +75,35 @@ __all__ = [
     "object_storage_path",
     "renders_natively",
 ]
+
+_SDK = "airflow.providers.common.compat.sdk"
+#: Name → the module that has it, imported when it is asked for.
+_LATER = {
+    "BaseHook": _SDK,
+    "BaseSensorOperator": _SDK,
+    "BaseTrigger": "airflow.triggers.base",
+    "PokeReturnValue": _SDK,
+    "RetryDecision": _SDK,
+    "RetryPolicy": _SDK,
+    "TriggerEvent": "airflow.triggers.base",
+    "get_async_connection": "airflow.providers.common.compat.connection",
+}
+#: None on an Airflow before 3.3.
+_MAY_BE_MISSING = ("RetryDecision", "RetryPolicy")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        found = getattr(importlib.import_module(_LATER[name]), name)
+    except (AttributeError, ImportError):
+        if name not in _MAY_BE_MISSING:
+            raise
+        found = None
+    globals()[name] = found
+    return found
+
 
 #: Keeps the tasks of mask_secret alive until they are done; a loop holds its tasks only weakly.
 _MASKING: set[asyncio.Task[None]] = set()
@@ -145,7 +175,7 @@ def metrics_tagged() -> bool | None:
 
 
 def metrics() -> Any | None:
-    """Return what metrics of this process go to: something with ``incr(name, count, tags=)`` and ``timing(name, ms, tags=)``.
+    """Return what metrics of this process go to: something with ``incr``, ``timing`` (ms) and ``gauge``, each ``(name, value, tags=)``.
 
     :returns: None where there are none, because they are off or, as in ``dag.test()``, nobody has set them up.
     """
@@ -296,6 +326,8 @@ def _masking(secret: str) -> Coroutine[Any, Any, None]:
     try:
         from airflow.sdk.log import amask_secret
     except ImportError:  # Airflow < 3.3.2
+        from asgiref.sync import sync_to_async
+
         return sync_to_async(_mask_secret)(secret)
     coroutine: Coroutine[Any, Any, None] = amask_secret(secret)
     return coroutine

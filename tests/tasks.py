@@ -262,7 +262,7 @@ def _connected(site: Coze, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCa
     monkeypatch.setattr(hooks, "_TOKENS", TokenCaches(on_mint=lambda token: hooks.mask_secret(token)))
     monkeypatch.setattr(file_inputs, "_UPLOADS", OrderedDict())
     monkeypatch.setattr(run_start, "_STREAMS_ONLY", set())
-    monkeypatch.setattr("airflow_provider_coze.operators.workflow.PARAMETER_CHECK", ParameterCheck())
+    monkeypatch.setattr("airflow_provider_coze.operators.parameter_check.PARAMETER_CHECK", ParameterCheck())
     caplog.set_level(logging.DEBUG, logger=LOGGER)
     return site
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_coze.compat import conf
 from airflow_provider_coze.errors import CozeConnectionConfigError, CozeError, CozeInputError, CozeStateError
-from airflow_provider_coze.protocol.models import Usage
 
 if TYPE_CHECKING:
     from airflow_provider_coze.compat import Context
+    from airflow_provider_coze.protocol.models import Usage
 
 __all__ = ["ToolSpan", "WorkSpan", "captures_content", "tool_span"]
 

@@ -2,6 +2,8 @@
 
 A task is one chat, and further ones where its answer has to be asked for again. Each is paid for once by itself, so whatever happens in
 between is found again by the next try, which goes through the same steps and pays for none of them twice.
+
+What only a run needs is imported where it is used; see the package.
 """
 
 from __future__ import annotations
@@ -13,44 +15,23 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_coze.errors import CozeError, CozeOutputTypeError, CozeToolError, CozeTriggerEventError
-from airflow_provider_coze.operators.asked import Answered, Asker
-from airflow_provider_coze.operators.base import CozeOperator
-from airflow_provider_coze.operators.chat_end import end_late
-from airflow_provider_coze.operators.chat_start import ChatStart, StartedChat, unkept_chat
-from airflow_provider_coze.operators.conversation_store import ConversationStore
-from airflow_provider_coze.operators.conversations import ConversationChoice
-from airflow_provider_coze.operators.purchase import began
-from airflow_provider_coze.operators.questions import Asking
-from airflow_provider_coze.operators.tools import ToolBox
-from airflow_provider_coze.protocol import flows
-from airflow_provider_coze.protocol.models import Chat
-from airflow_provider_coze.protocol.outcomes import chat_error
-from airflow_provider_coze.protocol.pacing import CHAT_POLLS
-from airflow_provider_coze.protocol.questions import Question
+from airflow_provider_coze.operators.may_ask import Asking
+from airflow_provider_coze.operators.sending import SendingOperator
 from airflow_provider_coze.protocol.statuses import WAITING, Phase, chat_phase
-from airflow_provider_coze.protocol.tool_rounds import submit_once
-from airflow_provider_coze.protocol.typed_output import Mismatch
-from airflow_provider_coze.state.record import Submitted
-from airflow_provider_coze.state.stores import Store
-from airflow_provider_coze.triggers.chat import CozeChatTrigger
-from airflow_provider_coze.triggers.events import Turn
-from airflow_provider_coze.triggers.progress import log_chat
 
 if TYPE_CHECKING:
     from airflow_provider_coze.compat import Context
+    from airflow_provider_coze.operators.asked import Answered, Asker
+    from airflow_provider_coze.operators.tools import ToolBox
+    from airflow_provider_coze.protocol.models import Chat
+    from airflow_provider_coze.protocol.typed_output import Mismatch
 
 __all__ = ["AskingOperator"]
 
 
-class AskingOperator(Asking, CozeOperator):
+class AskingOperator(Asking, SendingOperator):
     """Base of operators whose work is a chat. Not to be used by itself."""
 
-    what = "chat"
-    bot_id: str
-    stream: bool
-    on_busy: str
-    conversation_id: str | None
-    conversation: str
     message: str | None
     bot_version: str | None
     cancel_on_timeout: bool
@@ -60,79 +41,15 @@ class AskingOperator(Asking, CozeOperator):
     on_tool_error: str
     max_repairs: int
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._running: Chat | None = None
-        self._turn = Turn()
-
     @cached_property
     def _toolbox(self) -> ToolBox:
+        from airflow_provider_coze.operators.tools import ToolBox
+
         return ToolBox(self.tools or {}, on_error=self.on_tool_error, log=self.log, clock=self.hook.clock)
 
     @abc.abstractmethod
     def _checked(self) -> dict[str, Any]:
         """Return the arguments of the chat, all checked, now that templates are rendered."""
-
-    # --- sending
-
-    def _started(self, context: Context, arguments: dict[str, Any]) -> StartedChat:
-        """Return the chat of an earlier try, or a new one.
-
-        The first of a task; a repair has a record of its own, beside that of the chat which it repairs.
-        """
-        purchase = self._purchase_of(context, part=self._turn.part)
-        if not self._turn.part:
-            self._purchase = purchase
-        if purchase is None:
-            return unkept_chat(
-                self.hook,
-                {**arguments, "conversation_id": arguments["conversation_id"] or self._own_conversation(context)},
-                self.log,
-                on_busy=self.on_busy,
-                until=self._deadline_at,
-                streams=self.stream,
-            )
-        start = ChatStart(
-            self.hook,
-            purchase,
-            self.log,
-            on_unknown=self.on_unknown,
-            on_busy=self.on_busy,
-            until=self._deadline_at,
-            streams=self.stream,
-            before=lambda: self._ledger.check(f"a new {self._turn.what}"),
-        )
-        if arguments["conversation_id"] is not None or self.conversation == "new":
-            return start.chat(arguments)
-        chosen = {**arguments, "conversation_id": self.conversation}
-        return start.chat(chosen, lambda: self._own_conversation(context))
-
-    def _own_conversation(self, context: Context) -> str | None:
-        """Return the conversation that the task was told to use, its own or one that it shares. None: it gets one for itself."""
-        if self.conversation_id is None and self.conversation != "new":
-            choice = ConversationChoice(self.conversation, context, bot_id=self.bot_id)
-            self.conversation_id = choice.find_or_create(self.hook, self.log)
-        return self.conversation_id
-
-    def _store_in_coze(self, context: Context, key: str) -> Store | None:
-        return ConversationStore(
-            self.hook,
-            key=key,
-            bot_id=self.bot_id,
-            conversation_id=self._turn.conversation_id or self._own_conversation(context),
-            since=began(context),
-            has_past=context["ti"].try_number > 1,
-            strays=self.on_busy == "new" and not self._turn.part,
-        )
-
-    def _noted(self, context: Context, started: StartedChat) -> Chat:
-        """Say of a chat that was sent, or found, where it is."""
-        chat = self._running = started.chat
-        self.log.info(
-            "Chat %s in conversation %s: %s (logid %s)", chat.id, chat.conversation_id, chat.status, chat.logid
-        )
-        self._push(context, chat_id=chat.id, conversation_id=chat.conversation_id, logid=chat.logid)
-        return chat
 
     # --- waiting
 
@@ -153,6 +70,9 @@ class AskingOperator(Asking, CozeOperator):
 
     def _waited_anew(self, context: Context, error: CozeTriggerEventError) -> Any:
         """Wait again for a chat whose trigger sent nothing of use: its ids are in the record, or in this task's XComs."""
+        from airflow_provider_coze.protocol.models import Chat
+        from airflow_provider_coze.state.record import Submitted
+
         record = self._purchase.recorded() if self._purchase is not None else None
         ids = dict(record.ids) if isinstance(record, Submitted) else self._pulled(context, "chat_id", "conversation_id")
         if not ids.get("chat_id") or not ids.get("conversation_id"):
@@ -160,11 +80,21 @@ class AskingOperator(Asking, CozeOperator):
         self.log.warning("%s Reading chat %s itself", error, ids["chat_id"])
         known = Chat(id=ids["chat_id"], conversation_id=ids["conversation_id"], bot_id=self.bot_id, status="")
         self._set_deadline(context)
-        chat = self._running = self.hook.perform(flows.read_chat(known, self.hook.retry))
+        chat = self._running = self._read(known)
         return self._waited(context, chat, record.at if isinstance(record, Submitted) else self.hook.clock())
+
+    def _read(self, chat: Chat) -> Chat:
+        """Look at the chat once."""
+        from airflow_provider_coze.protocol import flows
+
+        return self.hook.perform(flows.read_chat(chat, self.hook.retry))
 
     def _watch(self, chat: Chat, started_at: float, *, until: float | None) -> Chat:
         """Look at the chat until it has ended or the time is up."""
+        from airflow_provider_coze.protocol import flows
+        from airflow_provider_coze.protocol.pacing import CHAT_POLLS
+        from airflow_provider_coze.triggers.progress import log_chat
+
         watch = flows.Watch(
             polls=CHAT_POLLS.below(self.poll_interval), since=started_at, until=until, clock=self.hook.clock
         )
@@ -177,6 +107,8 @@ class AskingOperator(Asking, CozeOperator):
         return chat
 
     def _wait_in_triggerer(self, chat: Chat, started_at: float) -> NoReturn:
+        from airflow_provider_coze.triggers.chat import CozeChatTrigger
+
         self._running = None
         self.log.info("Chat %s: %s; waiting for it in the triggerer", chat.id, chat.status)
         self._push(context=self._context, usage=self._ledger.to_xcom())
@@ -201,6 +133,10 @@ class AskingOperator(Asking, CozeOperator):
 
     def _finish(self, context: Context, chat: Chat, started_at: float) -> Any:
         """Do what a chat that has stopped needs, and return the answer in the end."""
+        from airflow_provider_coze.operators.chat_end import end_late
+        from airflow_provider_coze.protocol import flows
+        from airflow_provider_coze.protocol.typed_output import Mismatch
+
         waited, self._running = self.hook.clock() - started_at, None
         phase = chat_phase(chat.status)
         if phase in WAITING:
@@ -237,6 +173,9 @@ class AskingOperator(Asking, CozeOperator):
 
     def _answered(self, context: Context, chat: Chat, waited: float) -> Any:
         """Give the chat what it waits for, and wait on."""
+        from airflow_provider_coze.protocol.outcomes import chat_error
+        from airflow_provider_coze.protocol.questions import Question
+
         self._ledger.add(chat.usage, self._turn.what, chat.id)
         questions = self._toolbox.questions(chat.tool_calls)
         is_for_tools = len(questions) < len(chat.tool_calls)
@@ -261,6 +200,8 @@ class AskingOperator(Asking, CozeOperator):
 
     def _submitted(self, context: Context, chat: Chat, known: Mapping[str, str]) -> Any:
         """Run the tools, submit their outputs and the answers that are *known*, and wait on."""
+        from airflow_provider_coze.protocol.tool_rounds import submit_once
+
         ids = {"chat_id": chat.id, "conversation_id": chat.conversation_id}
         try:
             outputs = self._toolbox.answers(chat.tool_calls, known)
@@ -279,6 +220,8 @@ class AskingOperator(Asking, CozeOperator):
     # --- questions
 
     def _asker(self, context: Context, chat: Chat | None) -> Asker:
+        from airflow_provider_coze.operators.asked import Asker
+
         ids = {} if chat is None else {"chat_id": chat.id, "conversation_id": chat.conversation_id}
         return Asker(
             context,
@@ -292,7 +235,9 @@ class AskingOperator(Asking, CozeOperator):
 
     def _answered_by_people(self, context: Context, answered: Answered, chat: Chat) -> Any:
         """Go on with a chat whose question people have answered, unless it has gone on already."""
-        chat = self.hook.perform(flows.read_chat(chat, self.hook.retry))
+        from airflow_provider_coze.protocol.questions import Question
+
+        chat = self._read(chat)
         waiting = {
             Question.from_tool_call(chat.id, call).event_id: call for call in self._toolbox.questions(chat.tool_calls)
         }

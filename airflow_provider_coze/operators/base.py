@@ -1,4 +1,7 @@
-"""What the operators share: the hook, the clock of a wait, and when it is worth deferring."""
+"""What the operators share: the hook, the clock of a wait, and when it is worth deferring.
+
+What only a run needs is imported where it is used; see the package.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +13,27 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_coze.compat import BaseOperator, conf, is_wanted, renders_natively
 from airflow_provider_coze.errors import CozeError, CozeInputError
-from airflow_provider_coze.hooks.coze import CozeHook
-from airflow_provider_coze.observing.spans import WorkSpan
-from airflow_provider_coze.operators.outputs import path_problems, stored_output
-from airflow_provider_coze.operators.purchase import Purchase
-from airflow_provider_coze.operators.usage import UsageLedger, budget_problems
-from airflow_provider_coze.protocol.messages import JsonValue, Replay
-from airflow_provider_coze.protocol.retry import RetryPolicy
-from airflow_provider_coze.protocol.typed_output import OutputType
-from airflow_provider_coze.state.reattach import REUSES
-from airflow_provider_coze.state.stores import Store
 
 if TYPE_CHECKING:
     from airflow_provider_coze.compat import Context
+    from airflow_provider_coze.hooks.coze import CozeHook
+    from airflow_provider_coze.observing.spans import WorkSpan
+    from airflow_provider_coze.operators.purchase import Purchase
+    from airflow_provider_coze.operators.usage import UsageLedger
+    from airflow_provider_coze.protocol.messages import JsonValue
+    from airflow_provider_coze.state.stores import Store
 
-__all__ = ["ON_UNKNOWN", "CozeOperator", "default_deferrable", "min_deferral_seconds", "restore_texts"]
+__all__ = [
+    "DEFAULT_CONN_ID",
+    "ON_UNKNOWN",
+    "CozeOperator",
+    "default_deferrable",
+    "min_deferral_seconds",
+    "restore_texts",
+]
+
+#: ``CozeHook.default_conn_name``, without importing the hook.
+DEFAULT_CONN_ID = "coze_default"
 
 #: A deferral that ends within about 5 s can make Airflow's scheduler fail the try under LocalExecutor: it takes the worker's clean
 #: exit for a death once the trigger has queued the task again. Measured on 3.3.2: 15 to 45 % of runs at 0 to 5 s, none at 8 s.
@@ -111,7 +120,7 @@ class CozeOperator(BaseOperator):
     def __init__(
         self,
         *,
-        coze_conn_id: str = CozeHook.default_conn_name,
+        coze_conn_id: str = DEFAULT_CONN_ID,
         wait_for_completion: bool = True,
         deferrable: bool | None = None,
         poll_interval: float | None = None,
@@ -146,9 +155,16 @@ class CozeOperator(BaseOperator):
     @cached_property
     def hook(self) -> CozeHook:
         """The hook of the operator's connection."""
+        from airflow_provider_coze.hooks.coze import CozeHook
+
         return CozeHook(self.coze_conn_id)
 
     def _waiting_problems(self) -> list[str]:
+        from airflow_provider_coze.operators.outputs import path_problems
+        from airflow_provider_coze.operators.usage import budget_problems
+        from airflow_provider_coze.protocol.typed_output import OutputType
+        from airflow_provider_coze.state.reattach import REUSES
+
         problems = [
             f"{name} must be a number of seconds over 0, not {value!r}"
             for name, value in (("poll_interval", self.poll_interval), ("timeout", self.timeout))
@@ -183,6 +199,8 @@ class CozeOperator(BaseOperator):
 
     def _begin(self, context: Context, *, resumed: bool) -> None:
         """Note whose try this is. Everything a try does begins with this."""
+        from airflow_provider_coze.operators.usage import UsageLedger
+
         self._context, self._ti = context, context["ti"]
         self._ledger = UsageLedger(
             context,
@@ -232,6 +250,9 @@ class CozeOperator(BaseOperator):
 
     def _is_for_the_triggerer(self, error: CozeError) -> bool:
         """Tell whether a look that failed within the grace should be repeated by the triggerer, which has more patience."""
+        from airflow_provider_coze.protocol.messages import Replay
+        from airflow_provider_coze.protocol.retry import RetryPolicy
+
         return RetryPolicy().next_wait(error, 1, Replay.ALWAYS) is not None and not self._is_late()
 
     def _not_before(self) -> float:
@@ -261,6 +282,8 @@ class CozeOperator(BaseOperator):
         """
         if not self.durable:
             return None
+        from airflow_provider_coze.operators.purchase import Purchase
+
         return Purchase(
             context,
             log=self.log,
@@ -284,14 +307,23 @@ class CozeOperator(BaseOperator):
 
         :raises Mismatch: it is not of that type.
         """
-        return text if self.output_type is None else OutputType(self.output_type).read(text)
+        if self.output_type is None:
+            return text
+        from airflow_provider_coze.protocol.typed_output import OutputType
+
+        typed: JsonValue = OutputType(self.output_type).read(text)
+        return typed
 
     def _stored(self, value: JsonValue, **ids: str | None) -> JsonValue:
         """Return what goes into XCom: the answer, or, with *output_path*, where it was written.
 
         :param ids: of the chat or run that is paid for, for the error.
         """
-        return value if self.output_path is None else stored_output(value, self.output_path, self.log, **ids)
+        if self.output_path is None:
+            return value
+        from airflow_provider_coze.operators.outputs import stored_output
+
+        return stored_output(value, self.output_path, self.log, **ids)
 
 
 def _time_to_say_so(limit: float) -> float:

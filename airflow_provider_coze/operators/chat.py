@@ -1,4 +1,4 @@
-"""Ask a bot and return its answer."""
+"""Ask a bot and return its answer. What only a run needs is imported where it is used; see the package."""
 
 from __future__ import annotations
 
@@ -9,22 +9,14 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_coze.errors import CozeTriggerEventError
 from airflow_provider_coze.operators.asking import AskingOperator
 from airflow_provider_coze.operators.base import restore_texts
-from airflow_provider_coze.operators.chat_end import end_killed
-from airflow_provider_coze.operators.conversations import ConversationChoice
 from airflow_provider_coze.operators.fate import decided
-from airflow_provider_coze.operators.file_inputs import FileInputs, stand_ins, stand_ins_in_messages
-from airflow_provider_coze.protocol import flows
-from airflow_provider_coze.protocol.answers import Answer
-from airflow_provider_coze.protocol.busy import ON_BUSY
-from airflow_provider_coze.protocol.inputs import chat_problems
-from airflow_provider_coze.protocol.messages import JsonValue
-from airflow_provider_coze.protocol.models import Chat
-from airflow_provider_coze.protocol.questions import Question
 from airflow_provider_coze.protocol.statuses import WAITING, Phase, chat_phase
-from airflow_provider_coze.triggers.events import ChatEvent, Turn
 
 if TYPE_CHECKING:
     from airflow_provider_coze.compat import Context
+    from airflow_provider_coze.protocol.answers import Answer
+    from airflow_provider_coze.protocol.messages import JsonValue
+    from airflow_provider_coze.protocol.questions import Question
 
 __all__ = ["CozeChatOperator"]
 
@@ -220,6 +212,8 @@ class CozeChatOperator(AskingOperator):
 
         :raises CozeTriggerEventError: the triggerer sent something that is not ours, and the chat's ids are nowhere to be found.
         """
+        from airflow_provider_coze.triggers.events import ChatEvent
+
         self._begin(context, resumed=True)
         restore_texts(self, _TEXTS)
         try:
@@ -237,7 +231,7 @@ class CozeChatOperator(AskingOperator):
         self.log.info("Chat %s: %s when the triggerer handed it back", chat.id, chat.status)
         if chat_phase(chat.status) not in WAITING | {Phase.DONE}:
             # Why it failed, or what it asks for, is not for a trigger's event.
-            chat = self.hook.perform(flows.read_chat(chat, self.hook.retry))
+            chat = self._read(chat)
         return self._finish(context, chat, ended.started_at)
 
     @decided
@@ -254,6 +248,9 @@ class CozeChatOperator(AskingOperator):
 
         :raises CozeChatRequiresActionError: nobody has answered, and there is no default.
         """
+        from airflow_provider_coze.protocol.models import Chat
+        from airflow_provider_coze.triggers.events import Turn
+
         self._begin(context, resumed=True)
         restore_texts(self, _TEXTS)
         self._turn = Turn.from_payload(turn)
@@ -280,10 +277,15 @@ class CozeChatOperator(AskingOperator):
                 "Chat %s is left running: a person did not end this task, and a retry goes on with it", chat.id
             )
             return
+        from airflow_provider_coze.operators.chat_end import end_killed
+
         end_killed(self.hook, self.log, chat)
 
     def _checked(self) -> dict[str, Any]:
         """Return the arguments of the chat, all checked, now that templates are rendered."""
+        from airflow_provider_coze.operators.file_inputs import stand_ins, stand_ins_in_messages
+        from airflow_provider_coze.protocol.inputs import chat_problems
+
         restore_texts(self, _TEXTS)
         options: dict[str, JsonValue] = {
             "custom_variables": self.custom_variables,
@@ -319,6 +321,10 @@ class CozeChatOperator(AskingOperator):
         }
 
     def _turn_problems(self) -> list[str]:
+        from airflow_provider_coze.operators.conversations import ConversationChoice
+        from airflow_provider_coze.operators.file_inputs import FileInputs
+        from airflow_provider_coze.protocol.busy import ON_BUSY
+
         problems = self._toolbox.problems() + self._answering.problems()
         if self.tools and self.hook.settings.dialect == "studio":
             problems.append("tools cannot be used with Coze Studio, which takes no outputs of them")

@@ -1,4 +1,4 @@
-"""Run a chatflow, which answers like a bot and is a workflow."""
+"""Run a chatflow, which answers like a bot and is a workflow. What only a run needs is imported where it is used; see the package."""
 
 from __future__ import annotations
 
@@ -13,25 +13,16 @@ from airflow_provider_coze.errors import (
     CozePermissionError,
 )
 from airflow_provider_coze.operators.base import CozeOperator, restore_texts
-from airflow_provider_coze.operators.chat_stream import streamed_chat
 from airflow_provider_coze.operators.fate import decided
-from airflow_provider_coze.operators.purchase import Purchase, remote_of
-from airflow_provider_coze.protocol import flows
-from airflow_provider_coze.protocol.endpoints.workflow import stream_chatflow
-from airflow_provider_coze.protocol.inputs import chatflow_problems
-from airflow_provider_coze.protocol.messages import JsonValue
-from airflow_provider_coze.protocol.models import Chat
-from airflow_provider_coze.protocol.outcomes import chat_error
-from airflow_provider_coze.protocol.pacing import CHAT_POLLS
-from airflow_provider_coze.protocol.recovery import may_have_started
 from airflow_provider_coze.protocol.statuses import WAITING, Phase, chat_phase
-from airflow_provider_coze.protocol.streams import ChatflowFold
-from airflow_provider_coze.protocol.typed_output import Mismatch
-from airflow_provider_coze.state.reattach import Attach, Remote, Unknown
-from airflow_provider_coze.state.record import Intent, Submitted
 
 if TYPE_CHECKING:
     from airflow_provider_coze.compat import Context
+    from airflow_provider_coze.protocol.messages import JsonValue
+    from airflow_provider_coze.protocol.models import Chat
+    from airflow_provider_coze.protocol.streams import ChatflowFold
+    from airflow_provider_coze.state.reattach import Remote
+    from airflow_provider_coze.state.record import Intent, Submitted
 
 __all__ = ["CozeChatflowOperator"]
 
@@ -105,6 +96,7 @@ class CozeChatflowOperator(CozeOperator):
     }
     what = "run"
     ui_color = "#d9e4ff"
+    _fold: ChatflowFold  # what the stream has said; there from `execute` on
 
     def __init__(
         self,
@@ -133,12 +125,13 @@ class CozeChatflowOperator(CozeOperator):
         self.ext = ext
         self.workflow_version = workflow_version
         self.connector_id = connector_id
-        self._fold = ChatflowFold()
         self._going: Chat | None = None  # what Coze is answering, as far as it is named
 
     @decided
     def execute(self, context: Context) -> Any:
         """Run the chatflow, or go on with the chat of an earlier try, and return its answer."""
+        from airflow_provider_coze.protocol.streams import ChatflowFold
+
         self._begin(context, resumed=False)
         arguments = self._checked()
         self._set_deadline(context)
@@ -155,9 +148,11 @@ class CozeChatflowOperator(CozeOperator):
                 "Chat %s of chatflow %s goes on and is billed: Coze cannot cancel it", self._going.id, self.workflow_id
             )
 
-    # --- what an earlier try left
-
     def _of_an_earlier_try(self, arguments: Mapping[str, Any]) -> Chat | None:
+        from airflow_provider_coze.operators.purchase import remote_of
+        from airflow_provider_coze.state.reattach import Attach, Remote, Unknown
+        from airflow_provider_coze.state.record import Intent, Submitted
+
         if self._purchase is None:
             return None
         seen: list[Chat] = []
@@ -178,10 +173,11 @@ class CozeChatflowOperator(CozeOperator):
         return None
 
     def _read(self, ids: Mapping[str, str]) -> Chat:
+        from airflow_provider_coze.protocol import flows
+        from airflow_provider_coze.protocol.models import Chat
+
         known = Chat(id=ids.get("chat_id", ""), conversation_id=ids.get("conversation_id", ""), status="")
         return self.hook.perform(flows.read_chat(known, self.hook.retry))
-
-    # --- a new one
 
     def _sent(self, arguments: Mapping[str, Any], begun: float) -> Chat:
         """Send the message, and wait for the end of its chat; once more only if *on_unknown* allows for paying twice."""
@@ -205,6 +201,10 @@ class CozeChatflowOperator(CozeOperator):
 
         :raises CozeOutcomeUnknownError: Coze named no chat, or does not show the one that it named.
         """
+        from airflow_provider_coze.operators.chat_stream import streamed_chat
+        from airflow_provider_coze.protocol.endpoints.workflow import stream_chatflow
+        from airflow_provider_coze.protocol.recovery import may_have_started
+        from airflow_provider_coze.protocol.streams import ChatflowFold
 
         def named(chat: Chat) -> None:
             self._going = chat
@@ -221,8 +221,8 @@ class CozeChatflowOperator(CozeOperator):
                     raise self._not_shown(self._going, error) from error
                 raise  # it goes on, and could not be read
             # What a first request may have started is not forgotten because a second one was refused.
-            if self._fold.ended or not (again or may_have_started(error)):
-                self._nothing_goes_on(self._purchase)
+            if self._purchase is not None and (self._fold.ended or not (again or may_have_started(error))):
+                self._purchase.nothing_bought()
             raise
         if chat is None:
             raise self._unknown("its stream broke off before it named the chat", logid=self._fold.logid)
@@ -230,6 +230,9 @@ class CozeChatflowOperator(CozeOperator):
 
     def _watched(self, chat: Chat, begun: float) -> Chat:
         """Wait for a chat whose stream is not at hand (any more)."""
+        from airflow_provider_coze.protocol import flows
+        from airflow_provider_coze.protocol.pacing import CHAT_POLLS
+
         watch = flows.Watch(
             polls=CHAT_POLLS.below(self.poll_interval), since=begun, until=self._deadline_at, clock=self.hook.clock
         )
@@ -252,9 +255,11 @@ class CozeChatflowOperator(CozeOperator):
             "Coze does not show the chat of a chatflow whose stream broke off", **ids, logid=error.logid
         )
 
-    # --- its end
-
     def _finish(self, context: Context, chat: Chat, waited: float) -> JsonValue:
+        from airflow_provider_coze.protocol import flows
+        from airflow_provider_coze.protocol.outcomes import chat_error
+        from airflow_provider_coze.protocol.typed_output import Mismatch
+
         self._going = None
         ids = {"chat_id": chat.id, "conversation_id": chat.conversation_id}
         run = {"execute_id": self._fold.execute_id or None, "debug_url": self._fold.debug_url}
@@ -262,8 +267,8 @@ class CozeChatflowOperator(CozeOperator):
         self._push(context, **ids, **run, usage=self._ledger.to_xcom(), logid=chat.logid)
         phase = chat_phase(chat.status)
         if phase is not Phase.DONE:
-            if phase in (Phase.FAILED, Phase.CANCELLED):
-                self._nothing_goes_on(self._purchase)
+            if self._purchase is not None and phase in (Phase.FAILED, Phase.CANCELLED):
+                self._purchase.nothing_bought()  # so that a retry asks anew
             raise chat_error(chat, waited=waited)
         if self._fold.ended and self._fold.is_whole:
             answer = self._fold.answer()
@@ -298,11 +303,6 @@ class CozeChatflowOperator(CozeOperator):
             self._purchase.delivered(**ids)
         return result
 
-    def _nothing_goes_on(self, purchase: Purchase | None) -> None:
-        """Forget what has ended without an answer, so that a retry asks anew."""
-        if purchase is not None:
-            purchase.nothing_bought()
-
     def _unknown(self, reason: str, **facts: str | None) -> CozeOutcomeUnknownError:
         known = {name: facts.get(name) or None for name in ("chat_id", "conversation_id", "logid")}
         anew = "clear the task"
@@ -317,6 +317,8 @@ class CozeChatflowOperator(CozeOperator):
 
     def _checked(self) -> dict[str, Any]:
         """Return the arguments, all checked, now that templates are rendered."""
+        from airflow_provider_coze.protocol.inputs import chatflow_problems
+
         restore_texts(self, _TEXTS)
         options: dict[str, JsonValue] = {
             "bot_id": self.bot_id,

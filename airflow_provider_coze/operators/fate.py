@@ -1,4 +1,7 @@
-"""Make Airflow retry a task only where a retry can help: what ``protocol.policy`` says of an error, said to Airflow."""
+"""Make Airflow retry a task only where a retry can help: what ``protocol.policy`` says of an error, said to Airflow.
+
+Whatever a DAG file imports, imports this; so it imports the policy when an error is there to be judged.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from airflow_provider_coze.compat import AirflowFailException
 from airflow_provider_coze.errors import CozeError
 from airflow_provider_coze.observing.spans import WorkSpan
-from airflow_provider_coze.protocol.policy import Action, has_spent, verdict
 
 __all__ = ["decided", "deciding", "for_good"]
 
@@ -55,6 +57,8 @@ def deciding(task: Any, *, only_looks: bool = False, asks_policy: bool = True) -
     except CozeError as error:
         if isinstance(error, AirflowFailException) or (asks_policy and getattr(task, "retry_policy", None) is not None):
             raise
+        from airflow_provider_coze.protocol.policy import Action, has_spent, verdict
+
         found = verdict(error, spent=has_spent(error), now=task.hook.clock(), only_looks=only_looks)
         if found.action is not Action.FAIL:
             raise

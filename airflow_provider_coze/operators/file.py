@@ -1,4 +1,7 @@
-"""Upload a file on its own, for tasks that use it by its id; and ``coze_file``, which uploads it where it is used."""
+"""Upload a file on its own, for tasks that use it by its id; and ``coze_file``, which uploads it where it is used.
+
+What only a run needs is imported where it is used; see the package.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_coze.compat import BaseOperator
 from airflow_provider_coze.errors import CozeInputError
-from airflow_provider_coze.hooks.coze import CozeHook
+from airflow_provider_coze.operators.base import DEFAULT_CONN_ID
 from airflow_provider_coze.operators.fate import decided
-from airflow_provider_coze.operators.file_inputs import FileInputs
 from airflow_provider_coze.operators.file_sources import CozeFile, as_file, as_source, coze_file
 from airflow_provider_coze.protocol.file_limits import is_url
 
 if TYPE_CHECKING:
     from airflow_provider_coze.compat import Context
+    from airflow_provider_coze.hooks.coze import CozeHook
 
 __all__ = ["CozeFile", "CozeFileUploadOperator", "coze_file"]
 
@@ -44,7 +47,7 @@ class CozeFileUploadOperator(BaseOperator):
         *,
         source: Any,
         filename: str | None = None,
-        coze_conn_id: str = CozeHook.default_conn_name,
+        coze_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -55,11 +58,15 @@ class CozeFileUploadOperator(BaseOperator):
     @cached_property
     def hook(self) -> CozeHook:
         """The hook of the operator's connection."""
+        from airflow_provider_coze.hooks.coze import CozeHook
+
         return CozeHook(self.coze_conn_id)
 
     @decided
     def execute(self, context: Context) -> str:
         """Look at the file, upload it, and return its id."""
+        from airflow_provider_coze.operators.file_inputs import FileInputs
+
         file = as_file(self.source, self.filename)
         if is_url(file.source):
             raise CozeInputError(

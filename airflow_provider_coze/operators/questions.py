@@ -7,7 +7,6 @@ the XCom ``question`` is for people, and for the way back from a deferral.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -41,26 +40,6 @@ __all__ = ["Answering"]
 
 #: Values of ``on_interrupt`` beside a function.
 _MODES = ("fail", "hitl")
-
-
-class Asking:
-    """What operators whose work may ask have in common."""
-
-    on_interrupt: str | Callable[[Question], Answer]
-    hitl_users: Sequence[str | Mapping[str, str]] | None
-    hitl_notifiers: Any
-    hitl_timeout: float | timedelta | None
-    hitl_default: Answer | Callable[[Question], Answer] | None
-
-    @functools.cached_property
-    def _answering(self) -> Answering:
-        return Answering(
-            self.on_interrupt,
-            users=self.hitl_users,
-            notifiers=self.hitl_notifiers,
-            timeout=self.hitl_timeout,
-            default=self.hitl_default,
-        )
 
 
 class Answering:

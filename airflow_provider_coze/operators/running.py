@@ -2,6 +2,8 @@
 
 A task is one run. Each answer to a question of it is paid for once by itself, so whatever happens in between is found again by the
 next try.
+
+What only a run needs is imported where it is used; see the package.
 """
 
 from __future__ import annotations
@@ -10,22 +12,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_coze.errors import CozeError, CozeTriggerEventError
-from airflow_provider_coze.operators.asked import Answered, Asker
 from airflow_provider_coze.operators.base import CozeOperator
-from airflow_provider_coze.operators.interrupts import Resuming, question_of, settled
-from airflow_provider_coze.operators.outputs import checked_output, whole_output
-from airflow_provider_coze.operators.questions import Asking
-from airflow_provider_coze.operators.run_start import StartedRun
-from airflow_provider_coze.protocol import flows
-from airflow_provider_coze.protocol.messages import JsonValue
-from airflow_provider_coze.protocol.models import RunHistory
-from airflow_provider_coze.protocol.pacing import RUN_POLLS
-from airflow_provider_coze.state.record import Submitted
-from airflow_provider_coze.triggers.progress import log_run
-from airflow_provider_coze.triggers.workflow import CozeWorkflowTrigger
+from airflow_provider_coze.operators.may_ask import Asking
 
 if TYPE_CHECKING:
     from airflow_provider_coze.compat import Context
+    from airflow_provider_coze.operators.asked import Answered, Asker
+    from airflow_provider_coze.operators.run_start import StartedRun
+    from airflow_provider_coze.protocol.flows import RunResult
+    from airflow_provider_coze.protocol.messages import JsonValue
+    from airflow_provider_coze.protocol.models import RunHistory
 
 __all__ = ["RunningOperator"]
 
@@ -58,6 +54,8 @@ class RunningOperator(Asking, CozeOperator):
 
     def _waited(self, context: Context, history: RunHistory, started_at: float) -> JsonValue:
         """Wait for the run, here or in the triggerer, and return its output."""
+        from airflow_provider_coze.protocol import flows
+
         if self.deferrable:
             try:
                 history = self._watch(history, started_at, until=self._grace_ends())
@@ -72,6 +70,10 @@ class RunningOperator(Asking, CozeOperator):
 
     def _waited_anew(self, context: Context, error: CozeTriggerEventError) -> JsonValue:
         """Wait again for a run whose trigger sent nothing of use: its id is in the record, or in this task's XComs."""
+        from airflow_provider_coze.protocol import flows
+        from airflow_provider_coze.protocol.models import RunHistory
+        from airflow_provider_coze.state.record import Submitted
+
         record = self._purchase.recorded() if self._purchase is not None else None
         ids = dict(record.ids) if isinstance(record, Submitted) else self._pulled(context, "execute_id", "debug_url")
         if not ids.get("execute_id"):
@@ -86,6 +88,10 @@ class RunningOperator(Asking, CozeOperator):
 
     def _watch(self, history: RunHistory, started_at: float, *, until: float | None) -> RunHistory:
         """Look at the run until it has ended or the time is up."""
+        from airflow_provider_coze.protocol import flows
+        from airflow_provider_coze.protocol.pacing import RUN_POLLS
+        from airflow_provider_coze.triggers.progress import log_run
+
         watch = flows.Watch(
             polls=RUN_POLLS.below(self.poll_interval), since=started_at, until=until, clock=self.hook.clock
         )
@@ -98,6 +104,8 @@ class RunningOperator(Asking, CozeOperator):
         return history
 
     def _wait_in_triggerer(self, history: RunHistory, started_at: float) -> NoReturn:
+        from airflow_provider_coze.triggers.workflow import CozeWorkflowTrigger
+
         self._running = None
         self.log.info("Run %s: %s; waiting for it in the triggerer", history.execute_id, history.execute_status)
         self.defer(
@@ -117,6 +125,10 @@ class RunningOperator(Asking, CozeOperator):
 
     def _finish(self, context: Context, history: RunHistory, started_at: float) -> JsonValue:
         """Return the output of a run that has ended."""
+        from airflow_provider_coze.operators.interrupts import settled
+        from airflow_provider_coze.operators.outputs import whole_output
+        from airflow_provider_coze.protocol import flows
+
         if answered := self._answered_last():
             history = settled(self.hook, history, answered, workflow_id=self.workflow_id)
             if flows.is_waiting(history) and not self._is_late():
@@ -136,7 +148,7 @@ class RunningOperator(Asking, CozeOperator):
         output = whole_output(self.hook, history, workflow_id=self.workflow_id, log=self.log)
         return self._return(context, result, output, waited)
 
-    def _return(self, context: Context, result: flows.RunResult, output: JsonValue, waited: float) -> JsonValue:
+    def _return(self, context: Context, result: RunResult, output: JsonValue, waited: float) -> JsonValue:
         self.log.info("Run %s succeeded after %.0f s", result.execute_id, waited)
         self._ledger.add(result.usage, "run", result.execute_id)
         self._tell_span(
@@ -148,6 +160,8 @@ class RunningOperator(Asking, CozeOperator):
         )
         self._push(context, usage=self._ledger.to_xcom())
         if self.output_type is not None:
+            from airflow_provider_coze.operators.outputs import checked_output
+
             output = checked_output(
                 output,
                 self.output_type,
@@ -163,6 +177,8 @@ class RunningOperator(Asking, CozeOperator):
     # --- questions
 
     def _asker(self, context: Context, streamed: bool) -> Asker:
+        from airflow_provider_coze.operators.asked import Asker
+
         return Asker(
             context,
             self,
@@ -174,6 +190,8 @@ class RunningOperator(Asking, CozeOperator):
 
     def _asked(self, context: Context, history: RunHistory) -> JsonValue:
         """Have the run's question answered, here or by people, and go on with the run."""
+        from airflow_provider_coze.operators.interrupts import question_of
+
         question = question_of(history)
         self._ledger.add(history.usage, "run", history.execute_id)
         self._ledger.check("the answer to its question", execute_id=history.execute_id, debug_url=history.debug_url)
@@ -184,10 +202,15 @@ class RunningOperator(Asking, CozeOperator):
 
     def _recorded_as_stream(self) -> bool:
         """Tell whether the record says that the run was started as a stream: what goes on after a deferral knows no better."""
+        from airflow_provider_coze.state.record import Submitted
+
         record = self._purchase.recorded() if self._purchase is not None else None
         return isinstance(record, Submitted) and record.ids.get("mode") == "stream"
 
     def _resumed(self, context: Context, answered: Answered, streamed: bool) -> JsonValue:
+        from airflow_provider_coze.operators.interrupts import Resuming
+        from airflow_provider_coze.protocol.models import RunHistory
+
         self._set_deadline(context)
         self._running = RunHistory(answered.question.execute_id, "Running")
         resuming = Resuming(

@@ -1,4 +1,4 @@
-"""Run a workflow and return its output."""
+"""Run a workflow and return its output. What only a run needs is imported where it is used; see the package."""
 
 from __future__ import annotations
 
@@ -9,20 +9,14 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_coze.errors import CozeTriggerEventError
 from airflow_provider_coze.operators.base import restore_texts
 from airflow_provider_coze.operators.fate import decided
-from airflow_provider_coze.operators.file_inputs import FileInputs, stand_ins
-from airflow_provider_coze.operators.parameter_check import PARAMETER_CHECK
-from airflow_provider_coze.operators.run_start import MODES, RunStart, StartedRun
 from airflow_provider_coze.operators.running import RunningOperator
-from airflow_provider_coze.protocol import flows
-from airflow_provider_coze.protocol.answers import Answer
-from airflow_provider_coze.protocol.inputs import run_problems
-from airflow_provider_coze.protocol.messages import JsonValue
-from airflow_provider_coze.protocol.models import RunHistory
-from airflow_provider_coze.protocol.questions import Question
-from airflow_provider_coze.triggers.events import RunEvent
 
 if TYPE_CHECKING:
     from airflow_provider_coze.compat import Context
+    from airflow_provider_coze.operators.run_start import StartedRun
+    from airflow_provider_coze.protocol.answers import Answer
+    from airflow_provider_coze.protocol.messages import JsonValue
+    from airflow_provider_coze.protocol.questions import Question
 
 __all__ = ["CozeWorkflowOperator"]
 
@@ -129,6 +123,8 @@ class CozeWorkflowOperator(RunningOperator):
     @decided
     def execute(self, context: Context) -> Any:
         """Start the run, or go on with the one of an earlier try, and wait for it here or in the triggerer."""
+        from airflow_provider_coze.protocol.models import RunHistory
+
         self._begin(context, resumed=False)
         arguments = self._checked()
         self._set_deadline(context)
@@ -166,6 +162,9 @@ class CozeWorkflowOperator(RunningOperator):
 
         :raises CozeTriggerEventError: the triggerer sent something that is not ours, and the run's id is nowhere to be found.
         """
+        from airflow_provider_coze.protocol import flows
+        from airflow_provider_coze.triggers.events import RunEvent
+
         self._begin(context, resumed=True)
         restore_texts(self, _TEXTS)
         self._purchase = self._purchase_of(context)
@@ -211,6 +210,10 @@ class CozeWorkflowOperator(RunningOperator):
 
     def _checked(self) -> dict[str, Any]:
         """Return the arguments of the run, all checked, now that templates are rendered."""
+        from airflow_provider_coze.operators.file_inputs import FileInputs, stand_ins
+        from airflow_provider_coze.operators.run_start import MODES
+        from airflow_provider_coze.protocol.inputs import run_problems
+
         restore_texts(self, _TEXTS)
         parameters = {} if self.parameters is None else self.parameters
         options: dict[str, JsonValue] = {
@@ -244,6 +247,8 @@ class CozeWorkflowOperator(RunningOperator):
 
     def _started(self, context: Context, arguments: dict[str, Any]) -> StartedRun:
         """Return the run of an earlier try, or a new one."""
+        from airflow_provider_coze.operators.run_start import RunStart
+
         self._purchase = self._purchase_of(context)
         if self._purchase is not None and not self._purchase.is_kept and context["ti"].try_number > 1:
             self.log.warning(
@@ -270,6 +275,9 @@ class CozeWorkflowOperator(RunningOperator):
         """Look at the budget, and compare the parameters with what the workflow takes, before a new run is started."""
         self._ledger.check("a new run")
         if self.check_parameters:
+            from airflow_provider_coze.operators.file_inputs import stand_ins
+            from airflow_provider_coze.operators.parameter_check import PARAMETER_CHECK
+
             given = stand_ins(arguments["parameters"])
             if self.marker_parameter:
                 given = {**given, self.marker_parameter: ""}

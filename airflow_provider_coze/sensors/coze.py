@@ -1,4 +1,7 @@
-"""Wait for a chat or a run whose ids are known, by poking, rescheduling or deferring."""
+"""Wait for a chat or a run whose ids are known, by poking, rescheduling or deferring.
+
+What only a look needs is imported where it is used, because every DAG file with a sensor imports this; see the operators.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +18,20 @@ from airflow_provider_coze.compat import (
     PokeReturnValue,
 )
 from airflow_provider_coze.errors import CozeInputError, CozeNotFoundError
-from airflow_provider_coze.hooks.coze import CozeHook
-from airflow_provider_coze.operators.base import default_deferrable, min_deferral_seconds, restore_texts
+from airflow_provider_coze.operators.base import (
+    DEFAULT_CONN_ID,
+    default_deferrable,
+    min_deferral_seconds,
+    restore_texts,
+)
 from airflow_provider_coze.operators.fate import deciding
-from airflow_provider_coze.protocol import codes, flows
 from airflow_provider_coze.protocol.inputs import id_problems
-from airflow_provider_coze.protocol.models import Chat, RunHistory
-from airflow_provider_coze.protocol.outcomes import chat_timeout, run_error
-from airflow_provider_coze.protocol.pacing import RUN_POLLS
 from airflow_provider_coze.protocol.statuses import WAITING, Phase, chat_phase
-from airflow_provider_coze.triggers.chat import CozeChatTrigger
-from airflow_provider_coze.triggers.events import ChatEvent, RunEvent
-from airflow_provider_coze.triggers.progress import log_chat, log_run
-from airflow_provider_coze.triggers.workflow import CozeWorkflowTrigger
 
 if TYPE_CHECKING:
     from airflow_provider_coze.compat import Context
+    from airflow_provider_coze.hooks.coze import CozeHook
+    from airflow_provider_coze.protocol.models import Chat, RunHistory
 
 __all__ = ["CozeChatSensor", "CozeWorkflowSensor"]
 
@@ -41,9 +42,7 @@ _CHAT_POKE_SECONDS, _RUN_POKE_SECONDS = 10.0, 30.0
 class _CozeSensor(BaseSensorOperator):
     """What both sensors share. They cancel nothing: what they wait for is not theirs."""
 
-    def __init__(
-        self, *, coze_conn_id: str = CozeHook.default_conn_name, deferrable: bool | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, coze_conn_id: str = DEFAULT_CONN_ID, deferrable: bool | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.coze_conn_id = coze_conn_id
         self.deferrable = default_deferrable() if deferrable is None else deferrable
@@ -52,6 +51,8 @@ class _CozeSensor(BaseSensorOperator):
     @cached_property
     def hook(self) -> CozeHook:
         """The hook of the sensor's connection."""
+        from airflow_provider_coze.hooks.coze import CozeHook
+
         return CozeHook(self.coze_conn_id)
 
     def execute(self, context: Context) -> Any:
@@ -148,8 +149,11 @@ class CozeChatSensor(_CozeSensor):
 
     def _look(self, context: Context) -> PokeReturnValue:
         """Look once; fetch the answer if there is one."""
+        from airflow_provider_coze.protocol.models import Chat
+        from airflow_provider_coze.triggers.progress import log_chat
+
         known = Chat(id=self.chat_id, conversation_id=self.conversation_id, status="")
-        chat = self.hook.perform(flows.read_chat(known, self.hook.retry))
+        chat = self._read(known)
         if chat.status != self._seen:
             log_chat(self.log, chat, _age(chat.created_at, self.hook.clock()))
             self._seen = chat.status
@@ -158,6 +162,9 @@ class CozeChatSensor(_CozeSensor):
         return PokeReturnValue(is_done=True, xcom_value=self._answer(context, chat))
 
     def _complete(self, context: Context, event: dict[str, Any] | None) -> Any:
+        from airflow_provider_coze.protocol.outcomes import chat_timeout
+        from airflow_provider_coze.triggers.events import ChatEvent
+
         ended = ChatEvent.from_payload(event)
         if ended.error is not None:
             raise ended.error
@@ -166,10 +173,17 @@ class CozeChatSensor(_CozeSensor):
             raise AirflowSensorTimeout(str(chat_timeout(chat, waited=self.hook.clock() - ended.started_at)))
         if chat_phase(chat.status) is not Phase.DONE:
             # Why it failed, or what it asks for, is not for a trigger's event.
-            chat = self.hook.perform(flows.read_chat(chat, self.hook.retry))
+            chat = self._read(chat)
         return self._answer(context, chat)
 
+    def _read(self, chat: Chat) -> Chat:
+        from airflow_provider_coze.protocol import flows
+
+        return self.hook.perform(flows.read_chat(chat, self.hook.retry))
+
     def _answer(self, context: Context, chat: Chat) -> str:
+        from airflow_provider_coze.protocol import flows
+
         waited = _age(chat.created_at, self.hook.clock())
         answer = self.hook.perform(flows.chat_answer(chat, self.hook.retry, waited=waited))
         usage = chat.usage.to_dict() if chat.usage else None
@@ -180,6 +194,8 @@ class CozeChatSensor(_CozeSensor):
         return id_problems("conversation_id", self.conversation_id) + id_problems("chat_id", self.chat_id)
 
     def _wait_in_triggerer(self, now: float, *, deadline: float, not_before: float) -> NoReturn:
+        from airflow_provider_coze.triggers.chat import CozeChatTrigger
+
         self.defer(
             trigger=CozeChatTrigger(
                 conversation_id=self.conversation_id,
@@ -223,6 +239,10 @@ class CozeWorkflowSensor(_CozeSensor):
 
     def _look(self, context: Context) -> PokeReturnValue:
         """Look once; take the output if there is one."""
+        from airflow_provider_coze.protocol import flows
+        from airflow_provider_coze.protocol.models import RunHistory
+        from airflow_provider_coze.triggers.progress import log_run
+
         history = self._visible(RunHistory(execute_id=self.execute_id, execute_status=""))
         if history.execute_status != self._seen:
             log_run(self.log, history, _age(history.create_time, self.hook.clock()))
@@ -232,6 +252,10 @@ class CozeWorkflowSensor(_CozeSensor):
         return PokeReturnValue(is_done=True, xcom_value=self._output(context, history))
 
     def _complete(self, context: Context, event: dict[str, Any] | None) -> Any:
+        from airflow_provider_coze.protocol import flows
+        from airflow_provider_coze.protocol.outcomes import run_error
+        from airflow_provider_coze.triggers.events import RunEvent
+
         ended = RunEvent.from_payload(event)
         if ended.error is not None:
             raise ended.error
@@ -243,6 +267,9 @@ class CozeWorkflowSensor(_CozeSensor):
 
     def _visible(self, history: RunHistory) -> RunHistory:
         """Read the record of a run that may have been started a moment ago, and then may not be there yet."""
+        from airflow_provider_coze.protocol import codes, flows
+        from airflow_provider_coze.protocol.pacing import RUN_POLLS
+
         try:
             return self._read(history)
         except CozeNotFoundError as error:
@@ -252,9 +279,13 @@ class CozeWorkflowSensor(_CozeSensor):
         return self.hook.perform(flows.watch_run(history, watch, workflow_id=self.workflow_id))
 
     def _read(self, history: RunHistory) -> RunHistory:
+        from airflow_provider_coze.protocol import flows
+
         return self.hook.perform(flows.read_run(history, self.hook.retry, workflow_id=self.workflow_id))
 
     def _output(self, context: Context, history: RunHistory) -> Any:
+        from airflow_provider_coze.protocol import flows
+
         waited = _age(history.create_time, self.hook.clock())
         result = flows.run_result(history, workflow_id=self.workflow_id, waited=waited)
         usage = result.usage.to_dict() if result.usage else None
@@ -265,6 +296,8 @@ class CozeWorkflowSensor(_CozeSensor):
         return id_problems("workflow_id", self.workflow_id) + id_problems("execute_id", self.execute_id)
 
     def _wait_in_triggerer(self, now: float, *, deadline: float, not_before: float) -> NoReturn:
+        from airflow_provider_coze.triggers.workflow import CozeWorkflowTrigger
+
         self.defer(
             trigger=CozeWorkflowTrigger(
                 workflow_id=self.workflow_id,
