@@ -1,4 +1,4 @@
-"""What a look at a waiting chat costs: CPU per look, and memory per chat, beside the least possible, aiohttp by hand, and other providers."""
+"""What a look at a waiting chat costs: CPU per look and memory per chat, beside the least possible, bare aiohttp, and other providers."""
 
 from __future__ import annotations
 

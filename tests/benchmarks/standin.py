@@ -1,4 +1,4 @@
-"""A fast stand-in for Coze to measure against: it knows seven requests, answers with prepared bytes, and notes when each arrived.
+"""A fast stand-in for Coze to measure against: it knows eight requests, answers with prepared bytes, and notes when each arrived.
 
 ``python -m tests.benchmarks.standin --port 0`` prints one line of JSON: ``base_url``, and ``connection``, a value for
 ``AIRFLOW_CONN_COZE_DEFAULT``. It is no emulator: it believes every id and token, and knows no error but 4013. Nothing here is
@@ -27,6 +27,7 @@ import subprocess
 import sys
 import time
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,9 @@ BOT, WORKFLOW, CONVERSATION = "7511000000000000001", "7511500000000000001", "751
 FIRST_CHAT, FIRST_RUN, FIRST_CONVERSATION = 7512100000000000000, 7513100000000000000, 7512200000000000000
 LOGID = "20260101000000ABCDEF0123456789AB"
 
+#: Chats of which it knows what was asked, for those who look for theirs; and how many conversations are on a page.
+KEPT, PAGE = 2_000, 50
+
 #: kind of request → whose budget it spends.
 CLASSES = {
     "chat": "chat",
@@ -48,6 +52,7 @@ CLASSES = {
     "history": "workflow",
     "conversation": "other",
     "conversations": "other",
+    "questions": "other",
     "other": "other",
 }
 
@@ -157,6 +162,16 @@ def _places(text: bytes, mark: bytes) -> Iterator[int]:
         at = text.find(mark, at + 1)
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A chat as it was sent."""
+
+    id: str
+    conversation_id: str
+    at: float
+    body: bytes
+
+
 IDS = ("chat or run", "conversation")
 CHAT_STARTED = _template(lambda chat, conversation: _ok(_chat(chat, conversation, "in_progress")), *IDS)
 CHAT_GOES_ON = CHAT_STARTED
@@ -174,7 +189,26 @@ CONVERSATION_CREATED = _template(
     lambda conversation: _ok({"id": conversation, "created_at": 1764800000, "meta_data": {}, "connector_id": "1024"}),
     IDS[1],
 )
-CONVERSATIONS = _ok({"conversations": [], "has_more": False})
+
+
+def _conversation(id_: str, at: float) -> dict[str, Any]:
+    return {"id": id_, "created_at": int(at), "meta_data": {}, "creator_id": "3901000000000000", "connector_id": "1024"}
+
+
+def _question(chat: Asked) -> dict[str, Any]:
+    """Return the question of a chat, with the meta_data it was sent with; read from its body only when somebody asks."""
+    sent = json.loads(chat.body)["additional_messages"][-1]
+    return {
+        "id": "7512000000000000300",
+        "conversation_id": chat.conversation_id,
+        "bot_id": "",
+        "chat_id": chat.id,
+        "created_at": int(chat.at),
+        **{name: sent.get(name) for name in ("role", "type", "content", "content_type")},
+        "meta_data": sent.get("meta_data", {}),
+    }
+
+
 TOO_MANY = _reply({"code": 4013, "msg": "Request too frequent", "detail": {"logid": LOGID}}, "429 Too Many Requests")
 #: To whatever else is asked, such as what the peers ask their services: it goes on.
 GOES_ON = _reply(
@@ -227,11 +261,12 @@ class Site:
         self.chats: dict[str, Work] = {}
         self.runs: dict[str, Work] = {}
         self.conversations = 0
+        self._recent: deque[Asked] = deque(maxlen=KEPT)
         self._windows = {name: array("d") for name in set(CLASSES.values())}
         self._heads = dict.fromkeys(self._windows, 0)
 
-    def answer(self, method: bytes, target: bytes) -> bytes:
-        """Return the bytes for one request; its body says nothing that would change them."""
+    def answer(self, method: bytes, target: bytes, body: bytes = b"") -> bytes:
+        """Return the bytes for one request."""
         now = time.time()
         if target.startswith(b"/_"):
             return self._told(target.decode())
@@ -239,7 +274,7 @@ class Site:
         if path == b"/v3/chat/retrieve":
             return self._refusal("retrieve", now) or self._chat(query, now)
         if path == b"/v3/chat":
-            return self._refusal("chat", now) or self._started(query, now)
+            return self._refusal("chat", now) or self._started(query, now, body)
         if path == b"/v3/chat/message/list":
             if refusal := self._refusal("messages", now):
                 return refusal
@@ -259,7 +294,9 @@ class Site:
             self.conversations += 1
             return CONVERSATION_CREATED(b"%d" % (FIRST_CONVERSATION + self.conversations))
         if path == b"/v1/conversations":
-            return self._refusal("conversations", now) or CONVERSATIONS
+            return self._refusal("conversations", now) or self._listed(query)
+        if path == b"/v1/conversation/message/list":
+            return self._refusal("questions", now) or self._questions(query)
         self._refusal("other", now)
         return GOES_ON
 
@@ -281,13 +318,28 @@ class Site:
     def _begun(self, now: float) -> Work:
         return Work(now, now + self._duration())
 
-    def _started(self, query: bytes, now: float) -> bytes:
+    def _started(self, query: bytes, now: float, body: bytes) -> bytes:
         chat = str(FIRST_CHAT + len(self.chats))
         self.chats[chat] = self._begun(now)
-        conversation = (
-            query[16:] if query.startswith(b"conversation_id=") else b"%d" % (FIRST_CONVERSATION + len(self.chats))
-        )
+        conversation = _ids(query)[1]
+        if not conversation:
+            self.conversations += 1
+            conversation = b"%d" % (FIRST_CONVERSATION + self.conversations)
+        self._recent.append(Asked(chat, conversation.decode(), now, body))
         return CHAT_STARTED(chat.encode(), conversation)
+
+    def _listed(self, query: bytes) -> bytes:
+        """Return a page of the conversations of the last chats, newest first."""
+        page = int(dict(field.split(b"=") for field in query.split(b"&")).get(b"page_num", 1)) if query else 1
+        newest = list(reversed(self._recent))[(page - 1) * PAGE : page * PAGE]
+        listed = [_conversation(chat.conversation_id, chat.at) for chat in newest]
+        return _ok({"conversations": listed, "has_more": len(self._recent) > page * PAGE})
+
+    def _questions(self, query: bytes) -> bytes:
+        """Return the questions of a conversation, if it is one of the last."""
+        wanted = _ids(query)[1].decode()
+        found = [_question(chat) for chat in self._recent if chat.conversation_id == wanted]
+        return _reply({"code": 0, "msg": "", "data": found, "has_more": False, "detail": {"logid": LOGID}})
 
     def _chat(self, query: bytes, now: float) -> bytes:
         chat, conversation = _ids(query)
@@ -429,7 +481,7 @@ class Connection(asyncio.Protocol):
                 whole += _length(data[:end])
                 if len(data) < whole:
                     break
-            answer = self._site.answer(method, target)
+            answer = self._site.answer(method, target, data[end + 4 : whole])
             if self._latency and not target.startswith(b"/_"):
                 self._loop.call_later(self._latency, self._transport.write, answer)
             else:
