@@ -31,6 +31,8 @@ CozeError
     CozeRunTimeoutError       we stopped waiting; the run goes on, and is charged for
     CozeOutputTypeError       the answer is not of the type asked for
     CozeTokenBudgetError      the token_budget is used up; the next billed call was not made
+    CozeBatchFailedError      rows of a batch failed, more than are allowed to; .result_uri .failed_uri
+    CozeBatchTimeoutError     the batch's timeout passed; what it has is kept, a retry goes on with the rest
   CozeOutcomeUnknownError     nobody can tell whether something was bought, or what became of it; a person has to look
   CozeStateError              what earlier tries bought cannot be read or noted down
   CozeTriggerEventError       the triggerer handed back something that is not ours
@@ -259,6 +261,21 @@ class CozeOutputTypeError(CozeOutcomeError):
 
 class CozeTokenBudgetError(CozeOutcomeError):
     """The task has used its ``token_budget``, so what would have been billed next was not sent."""
+
+
+class CozeBatchFailedError(CozeOutcomeError):
+    """Rows of a batch have no output, and more of them than the task allows. The other rows' outputs are in ``result_uri``."""
+
+    result_uri: str | None = None
+    failed_uri: str | None = None
+
+    @classmethod
+    def _fields(cls) -> tuple[str, ...]:
+        return (*_FIELDS, "result_uri", "failed_uri")
+
+
+class CozeBatchTimeoutError(CozeBatchFailedError):
+    """The batch was not over when its ``timeout`` was. What it has is kept, and what runs goes on in Coze, and is billed."""
 
 
 class CozeOutcomeUnknownError(CozeError):

@@ -69,6 +69,9 @@ class World:
     #: conversation's messages; by their ids they can be read at once. Undocumented whether there are such delays.
     conversation_list_delay_seconds: float = 0.0
     message_list_delay_seconds: float = 0.0
+    #: Whether a conversation that Coze makes for a chat is in the list of its bot's. The documents say that only one which was created
+    #: with a bot_id is listed, and do not say whether those count.
+    made_conversations_listed: bool = False
     #: Outputs longer than this are trimmed in the history. Source: docs.coze.cn/developer_guides/workflow_history (1 MB).
     trim_output_bytes: int = 1_000_000
     #: Old documents call the run endpoint /v3/workflows/run; on Coze itself that path does not exist.

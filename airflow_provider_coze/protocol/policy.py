@@ -59,6 +59,8 @@ BY_ERROR: Mapping[type[e.CozeError], Fate] = MappingProxyType(
         e.CozeRunTimeoutError: _OUT_OF_TIME,
         e.CozeOutputTypeError: Fate(Later.NEVER, "The next try would read the same answer, against the same type."),
         e.CozeTokenBudgetError: Fate(Later.NEVER, "Its token_budget is used up, and another try could only use more."),
+        e.CozeBatchFailedError: Fate(Later.RETRY, "Rows that failed are asked again, and only those."),
+        e.CozeBatchTimeoutError: Fate(Later.RETRY, "It goes on where it stands."),
         e.CozeOutcomeUnknownError: Fate(Later.RETRY, "Another look may find the chat's answer."),
         e.CozeStateError: Fate(Later.RETRY, "What keeps the record may be back."),
         e.CozeTriggerEventError: Fate(Later.RETRY, "What it waited for is still there, or can be started again."),

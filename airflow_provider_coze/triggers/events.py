@@ -12,7 +12,7 @@ from typing import Any, Self
 from airflow_provider_coze.errors import CozeError, CozeTriggerEventError
 from airflow_provider_coze.protocol.models import Chat, RunHistory, Usage
 
-__all__ = ["ChatEvent", "RunEvent", "Turn"]
+__all__ = ["BatchEvent", "ChatEvent", "RunEvent", "Turn"]
 
 
 #: Thirty thousand years from now, in Unix seconds.
@@ -144,6 +144,49 @@ class RunEvent:
             workflow_id=str(payload["workflow_id"]),
             started_at=float(payload["started_at"]),
             error=_error(payload),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BatchEvent:
+    """Which of a batch's chats or runs have ended, or have had their time; the worker reads them."""
+
+    folder: str  # of the batch
+    started_at: float  # Unix seconds: when the window was handed over
+    deadline: float | None = None  # Unix seconds: the end of the batch
+    ended: tuple[str, ...] = ()  # markers
+    error: CozeError | None = None  # why they could not be watched
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return JSON types for ``TriggerEvent``."""
+        return {
+            "folder": self.folder,
+            "started_at": self.started_at,
+            "deadline": self.deadline,
+            "ended": list(self.ended),
+            "error": self.error.to_payload() if self.error else None,
+        }
+
+    @classmethod
+    def from_payload(cls, event: object) -> Self:
+        """Read what a trigger of this or an earlier version sent.
+
+        :raises CozeTriggerEventError: it is not one of ours.
+        """
+        found = event if isinstance(event, Mapping) else {}
+        folder, started_at, deadline = _text(found, "folder"), found.get("started_at"), found.get("deadline")
+        ended = found.get("ended")
+        if not folder or not _is_time(started_at) or not isinstance(ended, list):
+            raise CozeTriggerEventError(
+                "The batch was resumed with an event that is none of ours. What it has going goes on in Coze, and is billed; its journal "
+                "knows of it. A retry of the task goes on with it."
+            )
+        return cls(
+            folder=folder,
+            started_at=float(started_at),  # type: ignore[arg-type]  # _is_time has looked
+            deadline=float(deadline) if _is_time(deadline) else None,  # type: ignore[arg-type]
+            ended=tuple(str(marker) for marker in ended),
+            error=_error(found),
         )
 
 

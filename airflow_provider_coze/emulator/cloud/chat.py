@@ -70,7 +70,8 @@ def create(call: Call) -> Reply:
     if not messages and (conversation is None or not conversation.messages):
         raise Refusal(4000, "additional_messages is required when the conversation is new or empty.")
     if conversation is None:
-        conversation = call.store.new_conversation(owner=call.owner)
+        listed = bot.id if call.world.made_conversations_listed else ""
+        conversation = call.store.new_conversation(owner=call.owner, bot_id=listed)
     chat = begin(call, bot, conversation, messages, saved=saved, polled=not stream)
     if stream:
         return stream_chat(chat)

@@ -1,0 +1,74 @@
+"""The shapes of a batch on its way: a row that can be asked, a request that carries rows, and how one ended. No deciding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from airflow_provider_coze.errors import CozeError
+from airflow_provider_coze.protocol.messages import JsonValue
+from airflow_provider_coze.protocol.models import Usage
+
+__all__ = ["Answered", "Ask", "Failed", "Item", "Live", "Outcome"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One row that can be asked."""
+
+    index: int
+    value: JsonValue = field(repr=False)  # the row as it came in
+    request: JsonValue = field(repr=False)  # what is sent for it: a message, or the parameters of a run
+    hash: str  # of what is sent, and to whom
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One billed request for one row, or for several that are packed together."""
+
+    items: tuple[Item, ...]
+    tries: int = 0  # requests for these rows that were billed before this one, and ended without an answer
+    waits: int = 0  # times that it was turned away unbilled
+    first_at: float = 0.0  # Unix seconds: when these rows were first asked. 0: not yet
+    probes: bool = False  # it shows whether a lost chat can be found among the bot's conversations
+
+    @property
+    def indexes(self) -> tuple[int, ...]:
+        """The rows."""
+        return tuple(item.index for item in self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A request that was sent, and bought something."""
+
+    ask: Ask
+    marker: str
+    at: float  # Unix seconds: when it was sent
+    ids: Mapping[str, str] = field(default_factory=dict)  # {}: not known
+    conversation_id: str | None = None  # made for this chat alone, before it was sent
+    answered: Answered | None = None  # by the very reply to the start
+    recovered: bool = False  # an earlier try of the task sent it
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What came back for a request: an output for each of its rows, or why a row has none."""
+
+    outputs: Mapping[int, JsonValue] = field(repr=False)
+    usage: Usage | None
+    ids: Mapping[str, str]
+    invalid: Mapping[int, str] = field(default_factory=dict)  # row → what is wrong with its output; never the output
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Why a request has no answer."""
+
+    error: CozeError
+    ids: Mapping[str, str] = field(default_factory=dict)
+    usage: Usage | None = None
+
+
+Outcome: TypeAlias = Answered | Failed

@@ -1,0 +1,112 @@
+"""Rows as runs of a workflow: how one is started, waited for and read. Flows; no deciding whether, and no sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from airflow_provider_coze.batch import packing
+from airflow_provider_coze.batch.asks import Answered, Ask, Failed, Live, Outcome
+from airflow_provider_coze.batch.reading import Reader
+from airflow_provider_coze.errors import CozeOutcomeError, CozePlanError
+from airflow_provider_coze.protocol import codes, flows
+from airflow_provider_coze.protocol.endpoints.workflow import run_workflow
+from airflow_provider_coze.protocol.messages import Flow, JsonValue
+from airflow_provider_coze.protocol.models import RunHistory
+from airflow_provider_coze.protocol.outcomes import run_error
+from airflow_provider_coze.protocol.outputs import history_output, run_output
+from airflow_provider_coze.protocol.pacing import PollSchedule
+from airflow_provider_coze.protocol.retry import RetryPolicy
+from airflow_provider_coze.protocol.statuses import Phase, run_phase
+from airflow_provider_coze.protocol.trimmed import assembled_output
+
+__all__ = ["MODES", "Runs"]
+
+#: Values of ``execution_mode``.
+MODES = ("auto", "async", "sync")
+
+
+@dataclass(slots=True)
+class Runs:
+    """What all runs of a batch have in common.
+
+    :param options: further body fields of a run, by Coze's names.
+    :param mode: ``async``, ``sync``, or ``auto``: async, and sync where the plan has no asynchronous runs (code 6003).
+    :param row_timeout: seconds that one run is waited for. None: without end.
+    :param until: Unix seconds: the end of the batch. None: there is none.
+    :param packed_parameter: the parameter that takes the rows of a request that carries several.
+    """
+
+    workflow_id: str
+    options: Mapping[str, JsonValue]
+    reader: Reader
+    retry: RetryPolicy
+    polls: PollSchedule
+    clock: Callable[[], float]
+    row_timeout: float | None
+    until: float | None
+    mode: str = "auto"
+    packed_parameter: str = "rows"
+    _is_async: bool = field(default=True, init=False)
+
+    def start(self, ask: Ask, marker: str, conversation_id: str | None) -> Flow[Live]:
+        """Start the rows' run.
+
+        :raises CozeError: it was refused, or its reply was lost.
+        """
+        at = self.clock()
+        parameters = self._parameters(ask)
+        is_async = self._is_async and self.mode != "sync"
+        given = {"workflow_id": self.workflow_id, "parameters": parameters, "options": self.options}
+        try:
+            run = yield from flows.call(run_workflow(**given, is_async=is_async), self.retry)  # type: ignore[arg-type]
+        except CozePlanError as error:
+            if self.mode != "auto" or error.code != codes.NO_ASYNC or not is_async:
+                raise
+            self._is_async = False
+            run = yield from flows.call(run_workflow(**given, is_async=False), self.retry)  # type: ignore[arg-type]
+        ids = {"execute_id": run.execute_id, **({"debug_url": run.debug_url} if run.debug_url else {})}
+        answered = None
+        if run.data is not None and run.interrupt is None:
+            outputs, invalid = self.reader.read(run_output(run.data), ask.indexes)
+            answered = Answered(outputs, run.usage, ids, invalid)
+        return Live(ask, marker, at, ids, answered=answered)
+
+    def to_end(self, live: Live) -> Flow[Outcome | None]:
+        """Wait for a run, and read its output. None: the batch's time is up first, and the run goes on.
+
+        :raises CozeError: Coze could not be asked. The run goes on, or is over and paid for.
+        """
+        history = RunHistory(live.ids["execute_id"], "Running", debug_url=live.ids.get("debug_url"))
+        limit = None if self.row_timeout is None else live.at + self.row_timeout
+        ends = [end for end in (limit, self.until) if end is not None]
+        watch = flows.Watch(polls=self.polls, since=live.at, until=min(ends, default=None), clock=self.clock)
+        while flows.is_waiting(history):
+            seen = history.execute_status
+            history = yield from flows.watch_run(history, watch, workflow_id=self.workflow_id)
+            if history.execute_status == seen:
+                break
+        if flows.is_waiting(history) and (limit is None or self.clock() < limit):
+            return None
+        if run_phase(history.execute_status, interrupted=history.interrupt is not None) is not Phase.DONE:
+            return Failed(self._error(history, live), live.ids, history.usage)
+        if history.is_output_trimmed:
+            output = (yield from assembled_output(history, self.retry, workflow_id=self.workflow_id)).output
+        else:
+            output = None if history.output is None else history_output(history.output)
+        outputs, invalid = self.reader.read(output, live.ask.indexes)
+        return Answered(outputs, history.usage, live.ids, invalid)
+
+    def _error(self, history: RunHistory, live: Live) -> CozeOutcomeError:
+        return run_error(history, workflow_id=self.workflow_id, waited=self.clock() - live.at)
+
+    def _parameters(self, ask: Ask) -> dict[str, JsonValue]:
+        requests = [_mapping(item.request) for item in ask.items]
+        if len(requests) == 1:
+            return requests[0]
+        indexes = (item.index for item in ask.items)
+        return packing.pack_parameters(self.packed_parameter, list(zip(indexes, requests, strict=True)))
+
+
+def _mapping(request: JsonValue) -> dict[str, JsonValue]:
+    return dict(request) if isinstance(request, Mapping) else {}

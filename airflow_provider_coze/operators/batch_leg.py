@@ -1,0 +1,318 @@
+"""One leg of a batch: everything between the journal of the legs before it and what the task does next.
+
+Imported when a batch runs, and never for parsing a DAG file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_coze.batch import files
+from airflow_provider_coze.batch.asks import Ask, Item, Live
+from airflow_provider_coze.batch.engine import Engine, Limits, Stop, Terminal
+from airflow_provider_coze.batch.finder import Finder
+from airflow_provider_coze.batch.journal import Journal
+from airflow_provider_coze.batch.manifest import Manifest, finish
+from airflow_provider_coze.batch.owner import JOURNAL
+from airflow_provider_coze.batch.past import Past, read_past
+from airflow_provider_coze.batch.plan import Plan
+from airflow_provider_coze.batch.progress import Lines, progress_line, summary_table
+from airflow_provider_coze.batch.rows import BadRow, Row, read_rows
+from airflow_provider_coze.batch.runner import Runner
+from airflow_provider_coze.batch.stats import Stats
+from airflow_provider_coze.batch.templates import RowTemplates
+from airflow_provider_coze.batch.window import write_window
+from airflow_provider_coze.errors import CozeError, CozeStateError
+from airflow_provider_coze.observing.batch_metrics import BatchMeter
+from airflow_provider_coze.operators.purchase import identity_of
+from airflow_provider_coze.state.record import fingerprint
+
+if TYPE_CHECKING:
+    from airflow_provider_coze.compat import Context
+    from airflow_provider_coze.operators.batch import BatchOperator
+
+__all__ = ["Leg", "Over"]
+
+#: Batches with fewer rows than this (if it is known) do not find out whether chats can do without conversations of their own.
+_WORTH_A_PROBE = 100
+#: How long a chat that has arrived, and that nobody can name yet, is looked for where rows have no time limit.
+_PATIENCE_SECONDS = 300.0
+#: How a leg ends that is followed by another one of the same try.
+_DEFERRED = "deferred"
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """How a batch has ended."""
+
+    reason: str
+    manifest: dict[str, Any]
+    error: CozeError | None = None
+
+
+class Leg:
+    """One process's share of a batch.
+
+    :param folder: of the batch. None: the leg is the first of its try, and finds or makes it.
+    :param until: Unix seconds: when the try is to be over.
+    :param ended: markers of what has ended while the task was deferred.
+    """
+
+    def __init__(
+        self, task: BatchOperator, context: Context, *, folder: str | None, until: float | None, ended: frozenset[str]
+    ) -> None:
+        self._task, self._context, self._until, self._ended = task, context, until, ended
+        self._ti, self._clock, self._is_first = context["ti"], task.hook.clock, folder is None
+        self._generation = int(getattr(self._ti, "max_tries", 0) or 0)
+        self._key = identity_of(context)
+        self.folder = folder or self._found_folder()
+        self.window_uri = ""
+        self.waiting = 0
+        self._engine: Engine | None = None
+        self._stats = Stats()
+        self._numbers = itertools.count()
+
+    def run(self) -> Over | None:
+        """Do it. None: the task has to wait in the triggerer for what is in flight.
+
+        :raises CozeError: the rows cannot be read, or the journal cannot be kept.
+        """
+        self._task.hook.settings  # noqa: B018 - read where a worker may block, and checked before a journal tells of a batch
+        return asyncio.run(self._run())
+
+    def kill(self) -> None:
+        """Send nothing more; what is in flight goes on, and a retry finds it in the journal."""
+        if self._engine is not None:
+            self._engine.halt(Stop(Terminal.KILLED))
+        self._task.log.warning(
+            "The batch is killed: nothing more is sent. What it has in flight is not cancelled, and is billed; a retry goes on with it. "
+            "Its journal is in %s",
+            files.shown(self.folder),
+        )
+
+    def _found_folder(self) -> str:
+        """Return the folder of the batch that this try goes on with, or of a new one."""
+        from airflow_provider_coze.operators.batch import batch_name
+
+        base = files.joined(self._task.result_path, batch_name(self._ti, self._key))
+        folder, number = base, 1
+        while files.exists(files.joined(following := f"{base}.{number + 1}", JOURNAL)):
+            folder, number = following, number + 1
+        if not files.exists(files.joined(folder, JOURNAL)):
+            return folder
+        if self._task.reuse == "never":
+            self._task.log.warning('Starting, and paying for, a new batch: reuse is "never"')
+            return f"{base}.{number + 1}"
+        delivered = read_past(folder).notes.get("delivered") if self._task.reuse == "unfinished" else None
+        if delivered is not None and delivered != self._generation:
+            self._task.log.warning("Starting, and paying for, a new batch: the task was cleared after it had this one")
+            return f"{base}.{number + 1}"
+        return folder
+
+    async def _run(self) -> Over | None:
+        task, attempt = self._task, str(self._ti.try_number)
+        rows = await asyncio.to_thread(read_rows, task.inputs, check=self._is_first)
+        templates = RowTemplates(task.get_template_env(), self._context, **task._templates())
+        journal = Journal(
+            self.folder, attempt, clock=self._clock, commit_seconds=task.commit_seconds, sleep=task.hook.asleep
+        )
+        async with task.hook.pooled(), journal:
+            past = await asyncio.to_thread(read_past, self.folder)
+            redo = self._is_first and past.ended not in (None, _DEFERRED) and any(not row.ok for row in past.results())
+            if redo:
+                journal.again()
+            runner, plan = self._runner(journal, past, self._items(rows, templates), redo=redo)
+            window = await runner.run()
+            assert self._engine is not None  # noqa: S101 - the runner has it
+            stop = self._engine.stop
+            if window and stop is None:
+                await self._hand_over(window, journal)
+                return None
+            if stop is None:
+                journal.note(delivered=self._generation)
+            journal.ended((stop.reason if stop else Terminal.COMPLETE).value)
+        if plan.changed:
+            task.log.warning("The input of %d rows is not what an earlier try sent; they were asked anew", plan.changed)
+        reason = stop.reason.value if stop else "complete"
+        self._stats.end(self._clock(), reason)
+        self._meter.tell(self._stats.figures(self._clock()))
+        manifest = await asyncio.to_thread(self._finished, journal, plan, rows, stop)
+        self._tell(manifest)
+        return Over(reason, manifest, stop.error if stop else None)
+
+    def _runner(
+        self, journal: Journal, past: Past, items: Iterator[Item | BadRow], *, redo: bool
+    ) -> tuple[Runner, Plan]:
+        task = self._task
+        total = _length(task.inputs)
+        self._engine = engine = Engine(
+            Limits(
+                retries_per_row=task.retries_per_row,
+                max_error_ratio=task.max_error_ratio,
+                token_budget=task.token_budget,
+                until=self._until,
+                requests_per_minute=task.requests_per_minute,
+                resends=task.on_unknown == "resend",
+            ),
+            total=total,
+        )
+        engine.tokens = past.usage.token_count
+        failed = 0
+        for known in past.results():
+            engine.succeeded += known.ok
+            failed += not known.ok
+        engine.failed = 0 if redo else failed
+        done = engine.succeeded + engine.failed
+        self._stats = self._kept_stats()
+        if not self._stats.began:
+            self._stats.begin(self._clock(), total, done, failed_before=engine.failed)
+        plan = Plan(past, rows_per_call=task.rows_per_call, redo_failed=redo)
+        finder = self._finder(past) if task.what == "chat" else None
+        lines = Lines(self._stats.began)
+        self._meter = meter = BatchMeter(
+            dag_id=self._ti.dag_id, task_id=self._ti.task_id, since=self._stats.figures(self._clock())
+        )
+
+        def tick(now: float) -> None:
+            if plan.seen_all is not None:
+                self._stats.set_total(plan.seen_all)
+            if lines.due(now):
+                task.log.info("%s", progress_line(self._stats, now))
+                meter.tell(self._stats.figures(now))
+
+        runner = Runner(
+            kind=task._kind(self._until),
+            engine=engine,
+            jobs=plan.jobs(items),
+            journal=journal,
+            perform=task.hook.aperform,
+            stats=self._stats,
+            log=task.log,
+            clock=self._clock,
+            sleep=task.hook.asleep,
+            max_in_flight=task.max_in_flight,
+            new_marker=self._new_marker,
+            finder=finder,
+            waits=not task.deferrable,
+            ended=self._ended,
+            probes=total is None or total >= _WORTH_A_PROBE,
+            on_tick=tick,
+        )
+        return runner, plan
+
+    def _finder(self, past: Past) -> Finder:
+        task: Any = self._task
+        shown = past.notes.get("shown")
+        finder = Finder(
+            bot_id=task.bot_id,
+            perform=task.hook.aperform,
+            retry=task.hook.retry,
+            clock=self._clock,
+            sleep=task.hook.asleep,
+            patience=task.row_timeout or _PATIENCE_SECONDS,
+            is_shown=shown if isinstance(shown, bool) else None,
+        )
+        for submission in past.open:
+            if conversation_id := submission.ids.get("conversation_id"):
+                finder.know(conversation_id)
+        return finder
+
+    def _items(self, rows: Iterable[Row | BadRow], templates: RowTemplates) -> Iterator[Item | BadRow]:
+        """Yield the rows as they are sent. Takes place in a thread."""
+        common = fingerprint(self._task._common())
+        for row in rows:
+            if isinstance(row, BadRow):
+                yield row
+                continue
+            made = templates.render(row)
+            if isinstance(made, BadRow):
+                yield made
+            else:
+                yield Item(row.index, row.value, made, fingerprint({"common": common, "request": made}))
+
+    def _new_marker(self, ask: Ask) -> str:
+        """Return what a request is known by: whose it is, its first row, and when; no two are the same."""
+        return f"{self._key[:16]}.{ask.items[0].index}.{round(self._clock() * 1000):x}.{next(self._numbers):x}"
+
+    async def _hand_over(self, window: Sequence[Live], journal: Journal) -> None:
+        self.waiting = len(window)
+        self.window_uri = await asyncio.to_thread(write_window, self.folder, window)
+        journal.ended(_DEFERRED)
+        await asyncio.to_thread(self._keep_stats)
+
+    def _finished(
+        self, journal: Journal, plan: Plan, rows: Iterator[Row | BadRow], stop: Stop | None
+    ) -> dict[str, Any]:
+        """Write the results, the manifest and the page about the batch, and return the manifest."""
+        count = plan.seen_all if plan.seen_all is not None else plan.seen + sum(1 for _ in rows)
+        self._stats.set_total(count)
+        manifest = finish(
+            journal.claim,
+            batch_id=self.folder.rpartition("/")[2],
+            attempt=str(self._ti.try_number),
+            request_count=count,
+            now=self._clock(),
+            ordered=self._task.ordered,
+            terminal_reason=None if stop is None else stop.reason.value,
+            belongs=plan.belongs,
+        )
+        told = manifest.to_dict()
+        if self._task.report:
+            told["report_uri"] = self._reported(manifest)
+        return told
+
+    def _reported(self, manifest: Manifest) -> str:
+        from airflow_provider_coze.batch.report import html_report
+
+        page = html_report(self._stats, f"{self._ti.dag_id}.{self._ti.task_id}", self._facts(manifest), ())
+        uri = files.joined(self.folder, "report.html")
+        files.write_whole(uri, page.encode())
+        return uri
+
+    def _facts(self, manifest: Manifest) -> dict[str, str]:
+        task: Any = self._task
+        whose = {"Bot": task.bot_id} if task.what == "chat" else {"Workflow": task.workflow_id}
+        return {
+            "DAG": str(self._ti.dag_id),
+            "Task": str(self._ti.task_id),
+            "Run": str(self._ti.run_id),
+            "Try": str(self._ti.try_number),
+            **whose,
+            "Results": manifest.result_uri,
+        }
+
+    def _tell(self, manifest: dict[str, Any]) -> None:
+        self._task.log.info("%s", summary_table(self._stats))
+        self._task.log.info("Results: %s; failed rows: %s", manifest["result_uri"], manifest["failed_uri"] or "none")
+
+    # --- figures, over legs
+
+    def _stats_uri(self) -> str:
+        return files.joined(self.folder, JOURNAL, "stats.json")
+
+    def _keep_stats(self) -> None:
+        import json
+
+        try:
+            files.write_whole(self._stats_uri(), json.dumps(self._stats.to_dict()).encode())
+        except CozeStateError as error:
+            self._task.log.warning("The figures of this leg are lost: %s", error)
+
+    def _kept_stats(self) -> Stats:
+        import json
+
+        if self._is_first:
+            return Stats()
+        try:
+            with files.open_read(self._stats_uri()) as file:
+                return Stats.from_dict(json.loads(file.read()))
+        except (CozeError, ValueError):
+            return Stats()
+
+
+def _length(source: object) -> int | None:
+    return len(source) if isinstance(source, list | tuple) else None
