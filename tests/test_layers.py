@@ -33,6 +33,10 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "batch": ({"errors", "protocol", "state", "batch"}, {"requests", "aiohttp", "airflow", "time", "logging"}),
     "batch.files": ({"errors", "compat", "batch"}, {"requests", "aiohttp", "airflow", "time", "logging"}),
     "observing": ({"errors", "protocol", "compat"}, {"requests", "aiohttp", "airflow", "opentelemetry"}),
+    "observing.batch_metrics": (
+        {"batch.stats", "compat", "observing"},
+        {"requests", "aiohttp", "airflow", "opentelemetry", "time"},
+    ),
     "operators": (
         {"errors", "protocol", "hooks", "triggers", "observing", "compat", "state", "operators"},
         {"requests", "aiohttp", "airflow", "time"},

@@ -49,6 +49,8 @@ class Latencies:
         if not self.count:
             return None
         rank, seen = math.ceil(self.count * percent / 100), 0
+        if rank >= self.count:
+            return self.most
         for bucket, rows in enumerate(self._counts):
             seen += rows
             if rows and seen >= rank:

@@ -136,7 +136,7 @@ def histogram(bars: Sequence[Bar], marks: Sequence[Mark]) -> tuple[float, list[s
     scale, bottom = height / max(most, ticks[-1]), top + height
 
     def place(seconds: float) -> float:
-        return _across((math.log(seconds) - left) / (right - left))
+        return _across((math.log(max(seconds, bars[0].begin)) - left) / (right - left))
 
     shapes = [_level(bottom - tick * scale, axis(tick)) for tick in ticks]
     for bar in bars:

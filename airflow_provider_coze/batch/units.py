@@ -5,8 +5,6 @@ The same on every machine: a comma groups thousands and a point is a decimal poi
 
 from __future__ import annotations
 
-import math
-
 __all__ = ["amount", "axis", "count", "duration", "latency", "rate", "share"]
 
 
@@ -48,7 +46,7 @@ def share(part: float, whole: float) -> str:
 
 
 def rate(per_second: float) -> str:
-    """Return how often something happens, by the unit that shows it: ``57.3/s``, ``24.0/min``, ``3.0/h``."""
+    """Return how often something happens, by the unit that shows it: ``57.3/s``, ``24.0/min``, ``3.00/h``."""
     if per_second <= 0:
         return "0/s"
     for seconds, unit in ((1, "s"), (60, "min")):
@@ -82,4 +80,4 @@ def latency(seconds: float) -> str:
 def _three_digits(number: float) -> str:
     if number >= 99.95:
         return f"{number:,.0f}"
-    return f"{number:.1f}" if number >= 9.995 or math.isclose(number, round(number, 1)) else f"{number:.2f}"
+    return f"{number:.1f}" if number >= 9.995 else f"{number:.2f}"

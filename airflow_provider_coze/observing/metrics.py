@@ -19,7 +19,7 @@ from airflow_provider_coze.protocol.messages import Flow
 from airflow_provider_coze.protocol.models import Usage
 from airflow_provider_coze.protocol.observed import watched
 
-__all__ = ["count_tokens", "observed"]
+__all__ = ["count_tokens", "observed", "send"]
 
 T = TypeVar("T")
 
@@ -29,14 +29,15 @@ log = logging.getLogger(__name__)
 _MOST_WAITING = 10_000
 
 
-def observed(flow: Flow[T], dressed: Callable[[Flow[T]], Flow[T]]) -> Flow[T]:
+def observed(flow: Flow[T], dressed: Callable[[Flow[T]], Flow[T]], held: Callable[[], float]) -> Flow[T]:
     """Return *flow* in its layers, with its requests, retries and waits counted if Airflow has metrics.
 
-    :param dressed: adds the layers: dialect, token, budget.
+    :param dressed: adds the layers: dialect, token.
+    :param held: seconds that the flow's requests have waited for their turn so far.
     """
     if metrics_tagged() is None:
         return dressed(flow)
-    return watched(flow, dressed, _METER, time.perf_counter)
+    return watched(flow, dressed, _METER, time.perf_counter, held)
 
 
 def count_tokens(usage: Usage, *, what: str, dag_id: str, task_id: str) -> None:
@@ -49,23 +50,23 @@ def count_tokens(usage: Usage, *, what: str, dag_id: str, task_id: str) -> None:
     whose = {"dag_id": dag_id, "task_id": task_id}
     for direction, count in (("input", usage.input_count), ("output", usage.output_count)):
         if count > 0:
-            _send("incr", "tokens", count, {"what": what, "direction": direction}, whose)
+            send("incr", "tokens", count, {"what": what, "direction": direction}, whose)
 
 
 class _AirflowMeter:
     """The :class:`~airflow_provider_coze.protocol.observed.Meter` that sends to Airflow's metrics."""
 
     def called(self, operation: str, outcome: str, seconds: float) -> None:
-        _send("incr", "calls", 1, {"operation": operation, "outcome": outcome})
-        _send("timing", "latency", seconds * 1000, {"operation": operation})
+        send("incr", "calls", 1, {"operation": operation, "outcome": outcome})
+        send("timing", "latency", seconds * 1000, {"operation": operation})
         if outcome == "rate_limited":
-            _send("incr", "rate_limited", 1, {"operation": operation})
+            send("incr", "rate_limited", 1, {"operation": operation})
 
     def retried(self, operation: str) -> None:
-        _send("incr", "retries", 1, {"operation": operation})
+        send("incr", "retries", 1, {"operation": operation})
 
     def waited(self, why: str, seconds: float) -> None:
-        _send("timing", "wait", seconds * 1000, {"why": why})
+        send("timing", "wait", seconds * 1000, {"why": why})
 
 
 _METER = _AirflowMeter()
@@ -73,12 +74,15 @@ _METER = _AirflowMeter()
 _Metric = tuple[str, str, float, dict[str, str] | None]
 
 
-def _send(
+def send(
     how: str, name: str, value: float, parts: Mapping[str, str], more_tags: Mapping[str, str] | None = None
 ) -> None:
     """Send one metric: with *parts* and *more_tags* as tags if they arrive, else with *parts* in its name.
 
     One of the two and not both, so that a sum over ``coze.calls*`` counts each call once.
+
+    :param how: ``incr``, ``timing`` (milliseconds) or ``gauge``.
+    :param name: behind ``coze.``.
     """
     what: _Metric
     if metrics_tagged():
