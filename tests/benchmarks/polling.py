@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from tests.benchmarks.children import have_peers, say, told
+from tests.benchmarks.children import say, told
 from tests.benchmarks.figures import Check, Result, median, shown, table
 from tests.benchmarks.standin import Standin, serving
 from tests.benchmarks.waiters import PEERS, WAYS
@@ -30,11 +30,15 @@ NO_LIMIT = {"chat_qps": 10_000, "workflow_qps": 10_000}
 Seen = dict[tuple[str, Any], list[dict[str, float]]]
 
 
-def run(*, quick: bool = False) -> Result:
-    """Measure, round after round, all ways in each, and return the medians and their ratios."""
+def run(*, quick: bool = False, peers: bool = False) -> Result:
+    """Measure, round after round, all ways in each, and return the medians and their ratios.
+
+    :param peers: beside the triggers of other providers, which have to be installed.
+    """
     rounds, seconds = (1, 2.0) if quick else (3, 5.0)
     sizes = SIZES[:2] if quick else SIZES
-    ways = OWN + (list(PEERS) if have_peers() and not quick else [])
+    memory_of = () if quick else OWN
+    ways = OWN + (list(PEERS) if peers else [])
     seen: Seen = {}
     memory: dict[str, float] = {}
     with serving(extra=NO_LIMIT) as site:
@@ -47,7 +51,7 @@ def run(*, quick: bool = False) -> Result:
                     # Half more than it can do. Much more, and what waits would be given up by its own timeouts.
                     figures = _measured(site, way, size, 1.5e6 / figures["us"], seconds)
                     seen.setdefault((way, SATURATED), []).append(figures)
-        for way in OWN if not quick else ():
+        for way in memory_of:
             say(f"polling: what Python allocates for {sizes[-1]:,} waiting, {way}")
             memory[way] = _measured(site, way, sizes[-1], RATE / 2, seconds, traced=True)["bytes_allocated"]
     return result(seen, memory, sizes)

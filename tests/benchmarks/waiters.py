@@ -264,6 +264,7 @@ def prepare() -> None:
     from airflow.sdk.log import configure_logging
 
     configure_logging(json_output=True, log_level="INFO", output=open(os.devnull, "wb"))  # noqa: SIM115, PTH123
+    sys.excepthook = sys.__excepthook__  # Airflow's would log to nowhere why this process ends
 
 
 async def measure(way: Callable[[Given], Waiter], given: Given) -> dict[str, float]:
