@@ -22,10 +22,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from airflow_provider_coze import compat
 from airflow_provider_coze import errors as e
+from airflow_provider_coze.batch.stats import Stats as BatchStats
 from airflow_provider_coze.emulator import scenarios
 from airflow_provider_coze.emulator.app import Emulator
 from airflow_provider_coze.emulator.default_world import ECHO_BOT, SLEEPER_BOT
-from airflow_provider_coze.observing import metrics, spans
+from airflow_provider_coze.observing import batch_metrics, metrics, spans
 from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.auth import FixedToken, TokenCache, signed
 from airflow_provider_coze.protocol.dialects import dialect_of, spoken
@@ -298,6 +299,9 @@ class Stats:
     def timing(self, name: str, ms: float, *, tags: Any = None) -> None:
         self._take(name, ms, tags)
 
+    def gauge(self, name: str, value: float, *, tags: Any = None) -> None:
+        self._take(name, value, tags)
+
     def _take(self, name: str, value: float, tags: Any) -> None:
         self.threads.add(threading.current_thread().name)
         self.sent.append((name, value, tags))
@@ -315,7 +319,8 @@ def airflow_metrics(monkeypatch: pytest.MonkeyPatch) -> Airflow:
 
     def turn_on(*, tagged: bool, stats: Any = None) -> Stats:
         found = stats or Stats()
-        monkeypatch.setattr(metrics, "metrics_tagged", lambda: tagged)
+        for module in (metrics, batch_metrics):
+            monkeypatch.setattr(module, "metrics_tagged", lambda: tagged)
         monkeypatch.setattr(metrics, "metrics", lambda: found)
         return found
 
@@ -373,6 +378,80 @@ def test_a_dag_is_never_in_a_name(airflow_metrics: Airflow) -> None:
     stats = airflow_metrics(tagged=False)
     metrics.count_tokens(Usage(7, 7, 0), what="run", dag_id="d", task_id="t")
     assert stats.sent == [("coze.tokens.run.input", 7, None)]
+
+
+WHOSE = {"dag_id": "d", "task_id": "t"}
+
+
+def _batch(*, answered: int = 100) -> BatchStats:
+    """A batch of 1,000 rows, of which some are answered and a tenth of these has failed."""
+    stats = BatchStats()
+    stats.begin(NOON, 1_000)
+    stats.in_flight, stats.queue = 48, 300
+    for number in range(answered):
+        stats.answered(NOON + number / 10, 1, number % 10 > 0, 1.0, "4013", 400, 50)
+    stats.retried("4013")
+    stats.waited_for_quota(NOON, 5.0)
+    return stats
+
+
+def test_a_batch_sends_what_its_line_says(airflow_metrics: Airflow) -> None:
+    stats = airflow_metrics(tagged=True)
+    figures = _batch().figures(NOON + 10)
+    batch_metrics.BatchMeter(**WHOSE).tell(figures)
+    assert stats.sent == [
+        ("coze.batch.rows", 90, {"outcome": "ok", **WHOSE}),
+        ("coze.batch.rows", 10, {"outcome": "failed", **WHOSE}),
+        ("coze.batch.retries", 1, WHOSE),
+        ("coze.batch.tokens", 40_000, {"direction": "input", **WHOSE}),
+        ("coze.batch.tokens", 5_000, {"direction": "output", **WHOSE}),
+        ("coze.batch.in_flight", 48, WHOSE),
+        ("coze.batch.queue", 300, WHOSE),
+        ("coze.batch.rate", figures.rate, WHOSE),
+        ("coze.batch.waiting", 50.0, WHOSE),
+        ("coze.batch.left", 900, WHOSE),
+        ("coze.batch.eta", figures.eta, WHOSE),
+    ]
+    assert figures.rate == pytest.approx(10, rel=0.05)
+
+
+def test_what_a_batch_counts_is_sent_once_also_over_a_deferral(airflow_metrics: Airflow) -> None:
+    stats, batch = airflow_metrics(tagged=True), _batch()
+    meter = batch_metrics.BatchMeter(**WHOSE)
+    meter.tell(batch.figures(NOON + 10))
+    batch.answered(NOON + 11, 7, True, 1.0)
+    meter.tell(batch.figures(NOON + 20))
+    after = batch_metrics.BatchMeter(**WHOSE, since=batch.figures(NOON + 20))
+    batch.answered(NOON + 21, 2, True, 1.0)
+    batch.end(NOON + 21, "complete")
+    after.tell(batch.figures(NOON + 21))
+    ok = [value for value, tags in stats.named("coze.batch.rows") if tags["outcome"] == "ok"]
+    assert ok == [90, 7, 2]
+    assert [value for value, _ in stats.named("coze.batch.in_flight")] == [48, 48, 0]
+    assert stats.named("coze.batch.rate")[-1][0] == 0
+
+
+def test_what_cannot_be_told_of_a_batch_is_not_sent(airflow_metrics: Airflow) -> None:
+    stats, batch = airflow_metrics(tagged=True), BatchStats()
+    batch.begin(NOON, None)
+    batch_metrics.BatchMeter(**WHOSE).tell(batch.figures(NOON))
+    assert {name for name, *_ in stats.sent} == {
+        f"coze.batch.{name}" for name in ("in_flight", "queue", "rate", "waiting")
+    }
+
+
+def test_without_tags_a_batch_is_in_no_name(airflow_metrics: Airflow) -> None:
+    stats = airflow_metrics(tagged=False)
+    batch_metrics.BatchMeter(**WHOSE).tell(_batch().figures(NOON + 10))
+    assert ("coze.batch.rows.failed", 10, None) in stats.sent
+    assert ("coze.batch.left", 900, None) in stats.sent
+
+
+def test_the_page_names_every_metric_of_a_batch(airflow_metrics: Airflow) -> None:
+    stats = airflow_metrics(tagged=True)
+    batch_metrics.BatchMeter(**WHOSE).tell(_batch().figures(NOON + 10))
+    rows = re.findall(r"^\| `(coze\.batch\.\w+)`(?: \[`(\w+)`\])? \|", _part("Batches"), re.MULTILINE)
+    assert dict(rows) == {name: "".join(set(tags) - set(WHOSE)) for name, _, tags in stats.sent}
 
 
 def test_metrics_that_fail_fail_nothing_else(emulator: Emulator, airflow_metrics: Airflow) -> None:
