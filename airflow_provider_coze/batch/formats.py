@@ -65,10 +65,9 @@ def check(uri: str) -> None:
     if kind == "table":
         next(_table(uri, "", _CHUNK), None)
         return
-    first = next(
-        (line for _, line, _ in _lines(uri, _CHUNK) if not isinstance(line, int) and line.strip()), b""
-    ).strip()
-    if first in (b"[", b"{") or (first.startswith(b"[") and _suffix(uri)[0] == "json"):
+    beginning = itertools.islice(_lines(uri, _CHUNK), 10)
+    first = next((line for _, line, _ in beginning if not isinstance(line, int) and line.strip()), b"").strip()
+    if _suffix(uri)[0] == "json" and (first == b"{" or first.startswith(b"[")):
         raise CozeInputError(
             f"{shown(uri)} is one JSON document; rows are read from a file with one on each line. {_NOTHING_SENT}"
         )
@@ -208,7 +207,7 @@ class _Feed:
         self.size += self._most + 1 if isinstance(line, int) else len(line)
         if self.size > self._most:
             quotes = quotes if isinstance(line, int) else line.count(b'"')
-            return '"\n' if quotes % 2 else "\n"
+            return '"' if quotes % 2 else ""
         assert isinstance(line, bytes)  # noqa: S101  # for mypy
         try:
             return line.decode() + "\n"
