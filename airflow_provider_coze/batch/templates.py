@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -27,7 +28,7 @@ _MARKS = ("{{", "{%")
 _NAME = re.compile(r"'([^']+)'")
 #: Stands for an argument that may also be None.
 _NOT_GIVEN: Any = object()
-_SCALARS = (str, int, float, bool, type(None))
+_SCALARS = (str, int, bool, type(None))
 
 _Render: TypeAlias = "Callable[[], Any]"
 
@@ -183,7 +184,7 @@ def _as_text(value: Any) -> str:
 
 def _fit(value: Any) -> Any:
     """Return the value of an expression as JSON has it."""
-    if type(value) in _SCALARS:
+    if type(value) in _SCALARS or (type(value) is float and math.isfinite(value)):
         return value
     from jinja2 import Undefined
 
