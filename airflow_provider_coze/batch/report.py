@@ -171,8 +171,8 @@ def _errors(stats: Stats, examples: Sequence[FailedRow]) -> str:
     rows = "".join(map(_example, shown))
     table = (
         f"<h3>Failed rows, {count(len(shown))} of {count(max(stats.failed + stats.failed_before, len(examples)))}</h3>"
-        '<div class="wide"><table><thead><tr><th class="number" scope="col">row</th><th scope="col">code</th>'
-        f'<th scope="col">message</th><th scope="col">ids</th></tr></thead><tbody>{rows}</tbody></table></div>'
+        '<table><thead><tr><th class="number" scope="col">row</th><th scope="col">code</th>'
+        f'<th scope="col">message and ids</th></tr></thead><tbody>{rows}</tbody></table>'
     )
     return section(
         "Errors",
@@ -184,10 +184,12 @@ def _errors(stats: Stats, examples: Sequence[FailedRow]) -> str:
 
 
 def _example(row: FailedRow) -> str:
-    ids = "<br>".join(outside(f"{name} {value}", _LONGEST_ID) for name, value in row.ids.items())
+    ids = "".join(
+        f'<br><small class="soft">{outside(f"{name} {value}", _LONGEST_ID)}</small>' for name, value in row.ids.items()
+    )
     return (
-        f'<tr><td class="number">{count(row.index)}</td><td class="word">{outside(row.code, _LONGEST_ID)}</td>'
-        f'<td class="message">{outside(row.message)}</td><td class="word">{ids}</td></tr>'
+        f'<tr><td class="number">{count(row.index)}</td><td class="code">{outside(row.code, _LONGEST_ID)}</td>'
+        f"<td>{outside(row.message)}{ids}</td></tr>"
     )
 
 

@@ -45,14 +45,13 @@ svg .strong{{fill:var(--ink);font-weight:600;paint-order:stroke;stroke:var(--pag
 .fill.ok{{fill:var(--ok)}}.fill.failed{{fill:var(--failed)}}.fill.flight{{fill:var(--flight)}}
 .fill.in{{fill:var(--in)}}.fill.out{{fill:var(--out)}}
 .line.budget{{stroke:var(--ink);stroke-width:2.5;stroke-dasharray:7 4}}
-.wide{{overflow-x:auto}}
 table{{width:100%;border-collapse:collapse;font-size:.875rem}}
 caption{{text-align:left;color:var(--soft);padding-bottom:.2rem}}
 th,td{{padding:.25rem .6rem .25rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--rule)}}
 th{{font-weight:600}}
 .number{{text-align:right;white-space:nowrap}}
 .word{{white-space:nowrap}}
-.wide .message{{min-width:14rem}}
+td.code{{min-width:6.25rem}}
 .bar{{width:40%;vertical-align:middle;padding-right:0}}
 .bar svg{{height:.75rem}}
 .facts{{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.2rem 1.25rem;margin:.5rem 0 0;font-size:.9rem}}

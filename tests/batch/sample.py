@@ -1,8 +1,8 @@
 """A batch that never was: 20,000 rows under a budget, with errors, a bad quarter of an hour and a slow tail; always the same.
 
 ``python -m tests.batch.sample DIRECTORY`` writes its report (``report.html``), and its lines in the log and its summary (``log.txt``).
-With ``--picture FILE`` it takes the picture that the documentation shows as well; that needs Chromium. Options of
-:func:`picture` make others to look at: a dark one, a narrow one.
+With ``--pictures`` it takes pictures of the report as well: as the documentation shows it (``batch-report.png``), dark, and narrow. That
+needs Chromium, and a font for Chinese such as Debian's fonts-wqy-zenhei. ``--docs`` renews what ``docs`` has of all this.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from airflow_provider_coze.batch.report import FailedRow, html_report
 from airflow_provider_coze.batch.stats import Stats
 
 ROWS = 20_000
+DOCS = Path(__file__).parents[2] / "docs"
 NOON = 1_764_849_600.0  # 2025-12-04T12:00:00Z
 _IN_FLIGHT, _BUDGET = 480, 60.0
 
@@ -114,21 +115,19 @@ def report(stats: Stats) -> str:
     return html_report(stats, "Reviews of 4 December 商品评论", FACTS, FAILED)
 
 
-def picture(page: Path, png: Path, *, width: int = 1_000, height: int = 1_400, dark: bool = False) -> None:
+def log() -> str:
+    """Return some lines of the log, and the summary."""
+    lines: list[str] = []
+    stats = run(lines.append)
+    return "\n".join([lines[2], lines[14], lines[-1], summary_table(stats), ""])
+
+
+def picture(page: Path, png: Path, *, width: int = 1_000, height: int = 1_570, dark: bool = False) -> None:
     """Have Chromium draw a page."""
     dark_mode = ["--blink-settings=preferredColorScheme=0"] if dark else []
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size={width},{height}"]
     subprocess.run(
-        [
-            "chromium",
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--hide-scrollbars",
-            f"--window-size={width},{height}",
-            f"--screenshot={png.resolve()}",
-            *dark_mode,
-            page.resolve().as_uri(),
-        ],
+        ["chromium", *options, *dark_mode, f"--screenshot={png.resolve()}", page.resolve().as_uri()],
         check=True,
         capture_output=True,
         timeout=120,
@@ -136,18 +135,25 @@ def picture(page: Path, png: Path, *, width: int = 1_000, height: int = 1_400, d
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
-    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--pictures", action="store_true")
+    parser.add_argument("--docs", action="store_true")
     arguments = parser.parse_args()
+    folder: Path = arguments.directory
+    folder.mkdir(parents=True, exist_ok=True)
     lines: list[str] = []
     stats = run(lines.append)
-    arguments.directory.mkdir(parents=True, exist_ok=True)
-    page = arguments.directory / "report.html"
+    page = folder / "report.html"
     page.write_text(report(stats), encoding="utf-8")
-    (arguments.directory / "log.txt").write_text("\n".join([*lines, summary_table(stats), ""]), encoding="utf-8")
-    if arguments.picture:
-        picture(page, arguments.picture)
+    (folder / "log.txt").write_text("\n".join([*lines, summary_table(stats), ""]), encoding="utf-8")
+    if arguments.pictures:
+        picture(page, folder / "batch-report.png")
+        picture(page, folder / "dark.png", height=2_900, dark=True)
+        picture(page, folder / "narrow.png", width=390, height=4_200)
+    if arguments.docs:
+        picture(page, DOCS / "images" / "batch-report.png")
+        (DOCS / "snippets" / "batch_log.txt").write_text(log(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -113,6 +113,11 @@ def test_the_table_of_a_batch_that_was_stopped_says_what_was_not_done() -> None:
     assert re.search(r"without an outcome +18,766  94 %", table)
 
 
+def test_the_log_that_the_documentation_shows_is_current() -> None:
+    shown = (sample.DOCS / "snippets" / "batch_log.txt").read_text(encoding="utf-8")
+    assert shown == sample.log(), "run: python -m tests.batch.sample build --docs"
+
+
 def test_the_table_of_nothing_is_a_table() -> None:
     stats = Stats()
     stats.begin(NOON, 0)

@@ -220,9 +220,9 @@ def _size(found: Any, seen: set[int]) -> int:
 
 def test_its_size_does_not_grow_with_the_batch() -> None:
     chance = random.Random(7)  # noqa: S311
-    stats = begun(60_000)
-    for number in range(60_000):
-        now = NOON + number * 1.5  # more than a day
+    stats = begun(30_000)
+    for number in range(30_000):
+        now = NOON + number * 3.0  # more than a day
         stats.answered(now, 1, number % 3 > 0, chance.expovariate(0.1), f"made up {number}", 400, 50)
         stats.retried(f"made up {number}")
     assert _size(stats, set()) < 50_000
