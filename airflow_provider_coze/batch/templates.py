@@ -122,10 +122,8 @@ class RowTemplates:
             return lambda: None
         run, make, name, blocks = template.root_render_func, environment.context_class, template.name, template.blocks
 
-        def text() -> str:
-            return "".join(
-                run(make(environment, shared, name, blocks))
-            )  # as Template.render, without copying the context
+        def text() -> str:  # as Template.render, without copying the context
+            return "".join(run(make(environment, shared, name, blocks)))
 
         def value() -> Any:
             context = make(environment, shared, name, blocks)
