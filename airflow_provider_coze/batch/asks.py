@@ -49,7 +49,7 @@ class Live:
     ids: Mapping[str, str] = field(default_factory=dict)  # {}: not known
     conversation_id: str | None = None  # made for this chat alone, before it was sent
     answered: Answered | None = None  # by the very reply to the start
-    recovered: bool = False  # an earlier try of the task sent it
+    is_old: bool = False  # another process sent it, so it may be over by now
 
 
 @dataclass(frozen=True, slots=True)

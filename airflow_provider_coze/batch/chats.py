@@ -65,7 +65,7 @@ class Chats:
 
     def found(self, ask: Ask, marker: str, at: float, chat: Chat) -> Live:
         """Return a chat that was looked for, as one that was sent."""
-        return Live(ask, marker, at, _ids(chat), recovered=True)
+        return Live(ask, marker, at, _ids(chat), is_old=True)
 
     def to_end(self, live: Live) -> Flow[Outcome | None]:
         """Wait for a chat, and read its answer. None: the batch's time is up first, and the chat goes on.
@@ -81,6 +81,8 @@ class Chats:
         limit = None if self.row_timeout is None else live.at + self.row_timeout
         ends = [end for end in (limit, self.until) if end is not None]
         watch = flows.Watch(polls=self.polls, since=live.at, until=min(ends, default=None), clock=self.clock)
+        if live.is_old:
+            chat = yield from flows.read_chat(chat, watch.retry())
         while chat_phase(chat.status) in WAITING:
             seen = chat.status
             chat = yield from flows.watch_chat(chat, watch)

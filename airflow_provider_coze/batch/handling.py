@@ -91,8 +91,6 @@ class Handler:
         live = job if isinstance(job, Live) else await self._sent(job)
         if live is None:
             return
-        if live.recovered:
-            self._stats.recovered(len(live.ask.items))
         if self.is_for_the_window(live):
             self.window.append(live)
             return
@@ -213,7 +211,7 @@ class Handler:
             return
         ids = {"chat_id": chat.id, "conversation_id": chat.conversation_id}
         self._journal.bought(doubt.marker, ids=ids, at=doubt.at)
-        self._push(Live(doubt.ask, doubt.marker, doubt.at, ids, recovered=True), 0.0)
+        self._push(Live(doubt.ask, doubt.marker, doubt.at, ids, is_old=True), 0.0)
 
     # --- reading and judging
 

@@ -116,7 +116,7 @@ class Plan:
             return
         ask = Ask(ordered, tries=max(0, self.past.tries(ordered[0].index) - 1), first_at=submission.at)
         if submission.ids:
-            yield Live(ask, submission.marker, submission.at, dict(submission.ids), recovered=True)
+            yield Live(ask, submission.marker, submission.at, dict(submission.ids), is_old=True)
         else:
             yield Doubt(ask, submission.marker, submission.at, submission.conversation_id)
 

@@ -102,6 +102,11 @@ class Runner:
             raise self._failure
         return self._window
 
+    @property
+    def has_sent_all(self) -> bool:
+        """Whether nothing is left to be sent, as far as is known."""
+        return self._exhausted and not self._chunk and not self._later
+
     async def _dispatch(self) -> None:
         while self._failure is None:
             self._wake.clear()

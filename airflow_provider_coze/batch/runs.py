@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from airflow_provider_coze.batch import packing
 from airflow_provider_coze.batch.asks import Answered, Ask, Failed, Live, Outcome
 from airflow_provider_coze.batch.reading import Reader
-from airflow_provider_coze.errors import CozeOutcomeError, CozePlanError
+from airflow_provider_coze.errors import CozeNotFoundError, CozeOutcomeError, CozePlanError
 from airflow_provider_coze.protocol import codes, flows
 from airflow_provider_coze.protocol.endpoints.workflow import run_workflow
 from airflow_provider_coze.protocol.messages import Flow, JsonValue
@@ -81,6 +81,8 @@ class Runs:
         limit = None if self.row_timeout is None else live.at + self.row_timeout
         ends = [end for end in (limit, self.until) if end is not None]
         watch = flows.Watch(polls=self.polls, since=live.at, until=min(ends, default=None), clock=self.clock)
+        if live.is_old:
+            history = yield from self._looked_at(history, watch)
         while flows.is_waiting(history):
             seen = history.execute_status
             history = yield from flows.watch_run(history, watch, workflow_id=self.workflow_id)
@@ -96,6 +98,15 @@ class Runs:
             output = None if history.output is None else history_output(history.output)
         outputs, invalid = self.reader.read(output, live.ask.indexes)
         return Answered(outputs, history.usage, live.ids, invalid)
+
+    def _looked_at(self, history: RunHistory, watch: flows.Watch) -> Flow[RunHistory]:
+        """Look at once; the record of a run that was started a moment ago may not be visible yet."""
+        try:
+            return (yield from flows.read_run(history, watch.retry(), workflow_id=self.workflow_id))
+        except CozeNotFoundError as error:
+            if error.code != codes.NOT_VISIBLE_YET:
+                raise
+            return history
 
     def _error(self, history: RunHistory, live: Live) -> CozeOutcomeError:
         return run_error(history, workflow_id=self.workflow_id, waited=self.clock() - live.at)

@@ -205,6 +205,7 @@ class BatchOperator(BaseOperator):
                 window_uri=leg.window_uri,
                 started_at=now,
                 coze_conn_id=self.coze_conn_id,
+                enough=leg.enough,
                 workflow_id=str(getattr(self, "workflow_id", "")),
                 row_timeout=self.row_timeout,
                 deadline=until,

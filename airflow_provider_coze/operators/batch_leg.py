@@ -21,7 +21,7 @@ from airflow_provider_coze.batch.owner import JOURNAL
 from airflow_provider_coze.batch.past import Past, read_past
 from airflow_provider_coze.batch.plan import Plan
 from airflow_provider_coze.batch.progress import Lines, progress_line, summary_table
-from airflow_provider_coze.batch.rows import BadRow, Row, read_rows
+from airflow_provider_coze.batch.rows import BadRow, Row, count_rows, read_rows
 from airflow_provider_coze.batch.runner import Runner
 from airflow_provider_coze.batch.stats import Stats
 from airflow_provider_coze.batch.templates import RowTemplates
@@ -71,8 +71,9 @@ class Leg:
         self._key = identity_of(context)
         self.folder = folder or self._found_folder()
         self.window_uri = ""
-        self.waiting = 0
+        self.waiting = self.enough = 0
         self._engine: Engine | None = None
+        self._total: int | None = None
         self._stats = Stats()
         self._numbers = itertools.count()
 
@@ -115,7 +116,10 @@ class Leg:
 
     async def _run(self) -> Over | None:
         task, attempt = self._task, str(self._ti.try_number)
-        rows = await asyncio.to_thread(read_rows, task.inputs, check=self._is_first)
+        # None is the failed_uri of a batch in which nothing failed: there is nothing to do, and nothing wrong.
+        source = [] if task.inputs is None else task.inputs
+        rows = await asyncio.to_thread(read_rows, source, check=self._is_first)
+        self._total = await asyncio.to_thread(count_rows, source)
         templates = RowTemplates(task.get_template_env(), self._context, **task._templates())
         journal = Journal(
             self.folder, attempt, clock=self._clock, commit_seconds=task.commit_seconds, sleep=task.hook.asleep
@@ -130,6 +134,7 @@ class Leg:
             assert self._engine is not None  # noqa: S101 - the runner has it
             stop = self._engine.stop
             if window and stop is None:
+                self.enough = len(window) if runner.has_sent_all else max(1, len(window) // 2)
                 await self._hand_over(window, journal)
                 return None
             if stop is None:
@@ -148,7 +153,7 @@ class Leg:
         self, journal: Journal, past: Past, items: Iterator[Item | BadRow], *, redo: bool
     ) -> tuple[Runner, Plan]:
         task = self._task
-        total = _length(task.inputs)
+        total = self._total
         self._engine = engine = Engine(
             Limits(
                 retries_per_row=task.retries_per_row,
@@ -170,6 +175,8 @@ class Leg:
         self._stats = self._kept_stats()
         if not self._stats.began:
             self._stats.begin(self._clock(), total, done, failed_before=engine.failed)
+        if self._is_first and past.open:
+            self._stats.recovered(sum(len(submission.rows) for submission in past.open))
         plan = Plan(past, rows_per_call=task.rows_per_call, redo_failed=redo)
         finder = self._finder(past) if task.what == "chat" else None
         lines = Lines(self._stats.began)
@@ -312,7 +319,3 @@ class Leg:
                 return Stats.from_dict(json.loads(file.read()))
         except (CozeError, ValueError):
             return Stats()
-
-
-def _length(source: object) -> int | None:
-    return len(source) if isinstance(source, list | tuple) else None

@@ -12,12 +12,13 @@ __all__ = ["CozeBatchTrigger"]
 
 
 class CozeBatchTrigger(CozeTrigger):
-    """Poll what a batch has going, until a good part of it has ended; then yield one :class:`BatchEvent` payload.
+    """Poll what a batch has going, until enough of it has ended; then yield one :class:`BatchEvent` payload.
 
     It only polls, and reports which have ended: the worker reads the answers.
 
     :param folder: of the batch, on its *result_path*.
     :param window_uri: the file that names the chats or runs.
+    :param enough: how many of them have to have ended. If that is not all, those that have are reported after a minute at the latest.
     :param started_at: Unix seconds: when this window was handed over.
     :param coze_conn_id: the connection; its secrets never enter the trigger's arguments.
     :param workflow_id: of the runs; "" for chats.
@@ -33,6 +34,7 @@ class CozeBatchTrigger(CozeTrigger):
         *,
         folder: str,
         window_uri: str,
+        enough: int,
         started_at: float,
         coze_conn_id: str = DEFAULT_CONN_ID,
         workflow_id: str = "",
@@ -44,6 +46,7 @@ class CozeBatchTrigger(CozeTrigger):
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow gives it no annotations
         self.folder = folder
         self.window_uri = window_uri
+        self.enough = enough
         self.started_at = started_at
         self.coze_conn_id = coze_conn_id
         self.workflow_id = workflow_id
@@ -59,6 +62,7 @@ class CozeBatchTrigger(CozeTrigger):
             {
                 "folder": self.folder,
                 "window_uri": self.window_uri,
+                "enough": self.enough,
                 "started_at": self.started_at,
                 "coze_conn_id": self.coze_conn_id,
                 "workflow_id": self.workflow_id,

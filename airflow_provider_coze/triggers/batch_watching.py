@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["watch_batch"]
 
-#: A leg on a worker costs some seconds, so it has to be worth it: half of the window, or what has been ready for a while.
-_ENOUGH = 0.5
+#: How long what has ended waits for more to end, while a worker could send more rows.
 _READY_SECONDS = 60.0
 
 
@@ -54,8 +53,12 @@ async def _enough(trigger: CozeBatchTrigger, window: list[Watched]) -> list[str]
     pending, ended = set(watching), list[str]()
     ready_at: float | None = None
     try:
-        while pending and len(ended) < _ENOUGH * len(window):
-            left = None if ready_at is None else ready_at + _READY_SECONDS - trigger.hook.clock()
+        while pending and len(ended) < trigger.enough:
+            left = (
+                None
+                if ready_at is None or trigger.enough >= len(window)
+                else ready_at + _READY_SECONDS - trigger.hook.clock()
+            )
             if left is not None and left <= 0:
                 break
             done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
