@@ -34,7 +34,7 @@ from airflow_provider_coze.protocol.endpoints import account, catalogue, chat, c
 from airflow_provider_coze.protocol.messages import Call, Flow, Request, Response, Send, Sleep
 from airflow_provider_coze.protocol.models import Usage
 from airflow_provider_coze.protocol.observed import OPERATIONS, OTHER, OUTCOMES, operation_of, outcome_of, watched
-from airflow_provider_coze.protocol.pacing import CHAT_POLLS, Bucket, paced
+from airflow_provider_coze.protocol.pacing import CHAT_POLLS
 from airflow_provider_coze.protocol.retry import RetryPolicy
 from airflow_provider_coze.transports.aio import adrive
 from airflow_provider_coze.transports.sync import drive
