@@ -252,7 +252,6 @@ def runs_operator(given: Given, folder: str) -> int:
 
 
 def _operated(given: Given, folder: str, name: str, **options: Any) -> int:
-    waiters.prepare()
     os.environ["AIRFLOW_CONN_COZE_DEFAULT"] = given.connection
     operator = getattr(importlib.import_module(MODULES[name]), name)(
         task_id="measured",
@@ -301,6 +300,7 @@ def main() -> None:
     way, given = sys.argv[1], Given(**json.loads(sys.argv[2]))
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         if way in MODULES:  # what Airflow itself takes to import is not the batch's
+            waiters.prepare()
             importlib.import_module(MODULES[way])
         cpu, wall = time.process_time(), time.perf_counter()
         done = WAYS[way](given, folder)

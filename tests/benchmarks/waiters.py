@@ -302,6 +302,8 @@ async def measure(way: Callable[[Given], Waiter], given: Given) -> dict[str, flo
     await asyncio.sleep(given.seconds * given.speed)
     cpu, at = time.process_time() - cpu, lapse.real() - at
     looks = site.ask("/_count")["count"] - looks
+    if not looks:
+        raise RuntimeError(f"nobody looked in {at:.1f} s")
     return {**seen, "us": cpu / looks * 1e6, "per_second": looks / at, "busy": cpu / at, "looks": looks}
 
 
