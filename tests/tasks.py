@@ -27,6 +27,7 @@ from airflow_provider_coze.emulator.store import LedgerEntry
 from airflow_provider_coze.emulator.wire import Reply
 from airflow_provider_coze.emulator.world import World
 from airflow_provider_coze.hooks import coze as hooks
+from airflow_provider_coze.hooks import gate
 from airflow_provider_coze.hooks.coze import CozeHook
 from airflow_provider_coze.operators import file_inputs, run_start
 from airflow_provider_coze.operators.parameter_check import ParameterCheck
@@ -258,7 +259,7 @@ def _connected(site: Coze, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCa
     site.fresh()
     monkeypatch.setenv("AIRFLOW_CONN_COZE_DEFAULT", site.connection())
     # What hooks of one process share is of one test here.
-    monkeypatch.setattr(hooks, "_BUCKETS", {})
+    monkeypatch.setattr(gate, "_LINES", {})
     monkeypatch.setattr(hooks, "_TOKENS", TokenCaches(on_mint=lambda token: hooks.mask_secret(token)))
     monkeypatch.setattr(file_inputs, "_UPLOADS", OrderedDict())
     monkeypatch.setattr(run_start, "_STREAMS_ONLY", set())

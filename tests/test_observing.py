@@ -26,6 +26,7 @@ from airflow_provider_coze.batch.stats import Stats as BatchStats
 from airflow_provider_coze.emulator import scenarios
 from airflow_provider_coze.emulator.app import Emulator
 from airflow_provider_coze.emulator.default_world import ECHO_BOT, SLEEPER_BOT
+from airflow_provider_coze.hooks.gate import Held, lines_of
 from airflow_provider_coze.observing import batch_metrics, metrics, spans
 from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.auth import FixedToken, TokenCache, signed
@@ -36,6 +37,7 @@ from airflow_provider_coze.protocol.models import Usage
 from airflow_provider_coze.protocol.observed import OPERATIONS, OTHER, OUTCOMES, operation_of, outcome_of, watched
 from airflow_provider_coze.protocol.pacing import CHAT_POLLS
 from airflow_provider_coze.protocol.retry import RetryPolicy
+from airflow_provider_coze.settings import Settings, TokenAuth
 from airflow_provider_coze.transports.aio import adrive
 from airflow_provider_coze.transports.sync import drive
 from tests.driving import NOON, MemoryTransport, VirtualTime, answer
@@ -230,18 +232,20 @@ def test_looks_and_the_waits_between_them_are_polls(emulator: Emulator, virtual_
 def test_a_budget_is_waited_for_apart_and_is_not_in_the_latency(
     emulator: Emulator, virtual_time: VirtualTime, told: Told
 ) -> None:
-    bucket = Bucket(0.1)
+    settings = Settings("memory://", TokenAuth(emulator.token), chat_qps=0.1)
+    gate = Held(lines_of(settings, virtual_time).gate(virtual_time, virtual_time.sleep), virtual_time)
 
     def twice() -> Flow[None]:
         for _ in range(2):
             yield from flows.call(_question(), ONCE)
 
     def dressed(flow: Flow[Any]) -> Flow[Any]:
-        return paced(signed(flow, FixedToken(emulator.token), clock=virtual_time), {chat.BUDGET: bucket}, virtual_time)
+        return signed(flow, FixedToken(emulator.token), clock=virtual_time)
 
-    drive(watched(twice(), dressed, told, virtual_time), MemoryTransport(emulator), virtual_time.sleep)  # type: ignore[arg-type]
-    assert told.waits == [("pacing", 10.0)]
-    assert told.seconds == [0.0, 0.0]
+    flow = watched(twice(), dressed, told, virtual_time, lambda: gate.seconds)
+    drive(flow, MemoryTransport(emulator), virtual_time.sleep, gate)  # type: ignore[arg-type]
+    assert told.waits == [("pacing", pytest.approx(10 / 0.975, abs=0.02))]
+    assert told.seconds == [pytest.approx(0.0, abs=1e-3)] * 2
 
 
 def test_a_request_for_a_token_is_one_of_its_own(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,7 +332,7 @@ def airflow_metrics(monkeypatch: pytest.MonkeyPatch) -> Airflow:
 
 
 def _performed(emulator: Emulator, flow: Flow[Any]) -> Any:
-    return drive(metrics.observed(flow, _signed(emulator)), MemoryTransport(emulator), lambda seconds: None)  # type: ignore[arg-type]
+    return drive(metrics.observed(flow, _signed(emulator), lambda: 0.0), MemoryTransport(emulator), lambda seconds: None)  # type: ignore[arg-type]
 
 
 def _signed(emulator: Emulator) -> Callable[[Flow[Any]], Flow[Any]]:
@@ -461,7 +465,7 @@ def test_metrics_that_fail_fail_nothing_else(emulator: Emulator, airflow_metrics
 
 def test_where_airflow_has_no_metrics_a_flow_gets_nothing_around_it() -> None:
     bare = flows.call(_question(), ONCE)
-    assert metrics.observed(bare, _as_it_is) is bare
+    assert metrics.observed(bare, _as_it_is, lambda: 0.0) is bare
 
 
 def test_on_an_event_loop_another_thread_sends_them(emulator: Emulator, airflow_metrics: Airflow) -> None:
@@ -478,7 +482,7 @@ def test_on_an_event_loop_another_thread_sends_them(emulator: Emulator, airflow_
     stats.timing = release  # type: ignore[method-assign]
 
     async def run() -> None:
-        await adrive(metrics.observed(flows.call(_question(), ONCE), _signed(emulator)), Slow(emulator))  # type: ignore[arg-type]
+        await adrive(metrics.observed(flows.call(_question(), ONCE), _signed(emulator), lambda: 0.0), Slow(emulator))  # type: ignore[arg-type]
         assert stats.named("coze.latency") == []  # the loop was not held up for it
         sent.set()
 

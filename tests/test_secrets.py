@@ -20,6 +20,7 @@ from airflow_provider_coze.emulator.default_world import BROKE_BOT, BROKEN, CHAT
 from airflow_provider_coze.emulator.definitions import OAuthApp
 from airflow_provider_coze.emulator.wire import Reply, answer
 from airflow_provider_coze.hooks import coze as hooks
+from airflow_provider_coze.hooks import gate
 from airflow_provider_coze.operators.chatflow import CozeChatflowOperator
 from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.auth import TokenCaches
@@ -100,7 +101,7 @@ class Watched(Task):
         self.left["reprs"] += [repr(self.worker), repr(vars(self.worker)), repr(hook), repr(vars(hook))]
         with contextlib.suppress(e.CozeConnectionConfigError):
             self.left["reprs"] += [repr(hook.settings), str(hook.settings), repr(hook.settings.auth)]
-        self.left["reprs"] += [repr(hooks._TOKENS), repr(vars(hooks._TOKENS)), repr(hooks._BUCKETS)]
+        self.left["reprs"] += [repr(hooks._TOKENS), repr(vars(hooks._TOKENS)), repr(gate._LINES)]
 
     def places(self) -> dict[str, list[str]]:
         """Return all that was left, with what is kept outside of the tries."""

@@ -19,9 +19,10 @@ from airflow_provider_coze.compat import AirflowNotFoundException, BaseHook, get
 from airflow_provider_coze.errors import CozeConnectionUnreadableError, CozeTransportError
 from airflow_provider_coze.hooks.connection_form import field_behaviour, form_widgets
 from airflow_provider_coze.hooks.connection_test import tested
+from airflow_provider_coze.hooks.gate import Held, lines_of
 from airflow_provider_coze.hooks.loading import load
 from airflow_provider_coze.hooks.streaming import AsyncEvents, Events, opened, until_then
-from airflow_provider_coze.observing.metrics import observed
+from airflow_provider_coze.observing.metrics import are_counted, observed
 from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.auth import TokenCaches, signed
 from airflow_provider_coze.protocol.dialects import dialect_of, spoken
@@ -37,7 +38,6 @@ from airflow_provider_coze.protocol.messages import (
     Send,
     StreamCall,
 )
-from airflow_provider_coze.protocol.pacing import Bucket, paced
 from airflow_provider_coze.protocol.retry import RetryPolicy
 from airflow_provider_coze.settings import OAuthJWT, Settings, parse
 
@@ -48,10 +48,10 @@ __all__ = ["CozeHook"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
+G = TypeVar("G")
 
-#: Shared by all hooks of this process: one token for all callers, and one budget for all who spend it.
+#: Shared by all hooks of this process: one token for all callers. The budget is shared by them as well, see ``gate``.
 _TOKENS = TokenCaches(on_mint=mask_secret)
-_BUCKETS: dict[tuple[Settings, str], Bucket] = {}
 
 #: A worker that is being killed has about 5 s between SIGTERM and SIGKILL (Airflow's task supervisor).
 _HURRY_CONNECT_SECONDS, _HURRY_READ_SECONDS = 1.5, 2.0
@@ -135,13 +135,15 @@ class CozeHook(BaseHook):
         # requests is imported where it is used: the triggerer, which imports this module, never needs it.
         from airflow_provider_coze.transports.sync import SyncTransport, drive
 
-        settings, sleep = self.settings, self.sleep
-        flow = self._dressed(flow, settings, hurry=hurry)
+        settings = self.settings
         if hurry:
+            flow = through(self._watched(flow, settings, None)[0], _hurried)
             settings = replace(settings, connect_seconds=_HURRY_CONNECT_SECONDS, read_seconds=_HURRY_READ_SECONDS)
-            flow, sleep = through(flow, _hurried), _no_time
+            with SyncTransport(settings) as transport:
+                return drive(flow, transport, _no_time)
+        flow, gate = self._watched(flow, settings, lines_of(settings, self.clock).gate(self.clock, self.sleep))
         with SyncTransport(settings) as transport:
-            return drive(flow, transport, sleep)
+            return drive(flow, transport, self.sleep, gate)
 
     async def aperform(self, flow: Flow[T]) -> T:
         """Perform a flow on the running event loop.
@@ -151,8 +153,9 @@ class CozeHook(BaseHook):
         settings = await self._ready()
         from airflow_provider_coze.transports.aio import AioTransport, adrive
 
+        flow, gate = self._watched(flow, settings, lines_of(settings, self.clock).agate(self.clock, self.asleep))
         async with AioTransport(settings) as transport:
-            return await adrive(self._dressed(flow, settings), transport, self.asleep)
+            return await adrive(flow, transport, self.asleep, gate)
 
     @contextlib.contextmanager
     def stream(self, call: StreamCall, *, until: float | None = None) -> Iterator[Events]:
@@ -169,8 +172,10 @@ class CozeHook(BaseHook):
 
         settings = self.settings
         call, retry = until_then(call, self.retry, until, self.clock)
+        lines = lines_of(settings, self.clock)
+        flow, gate = self._watched(opened(call, retry), settings, lines.gate(self.clock, self.sleep))
         with SyncTransport(settings) as transport:
-            response = drive(self._dressed(opened(call, retry), settings), transport, self.sleep)
+            response = drive(flow, transport, self.sleep, gate)
             with contextlib.closing(Events(response)) as events:
                 yield events
 
@@ -181,8 +186,10 @@ class CozeHook(BaseHook):
         from airflow_provider_coze.transports.aio import AioTransport, adrive
 
         call, retry = until_then(call, self.retry, until, self.clock)
+        lines = lines_of(settings, self.clock)
+        flow, gate = self._watched(opened(call, retry), settings, lines.agate(self.clock, self.asleep))
         async with AioTransport(settings) as transport:
-            response = await adrive(self._dressed(opened(call, retry), settings), transport, self.asleep)
+            response = await adrive(flow, transport, self.asleep, gate)
             with contextlib.closing(AsyncEvents(response)) as events:
                 yield events
 
@@ -202,15 +209,17 @@ class CozeHook(BaseHook):
         await load("airflow_provider_coze.transports.aio", *signs)
         return settings
 
-    def _dressed(self, flow: Flow[T], settings: Settings, *, hurry: bool = False) -> Flow[T]:
-        """Wrap a flow in what the connection adds: its dialect, its token, its budget. The outermost comes last."""
+    def _watched(self, flow: Flow[T], settings: Settings, gate: G) -> tuple[Flow[T], G]:
+        """Dress a flow, and have Airflow's metrics told what happens to it and how long it waits at the gate."""
+        if not are_counted():
+            return self._dressed(flow, settings), gate
+        held = Held(gate, self.clock)
+        return observed(flow, lambda bare: self._dressed(bare, settings), lambda: held.seconds), held  # type: ignore[return-value]
 
-        def dressed(flow: Flow[T]) -> Flow[T]:
-            flow = spoken(flow, dialect_of(settings.dialect, settings.workflow_run_path))
-            flow = signed(flow, _TOKENS.for_(settings.auth, settings.base_url), clock=self.clock)
-            return flow if hurry else paced(flow, _buckets_of(settings), self.clock)
-
-        return observed(flow, dressed)
+    def _dressed(self, flow: Flow[T], settings: Settings) -> Flow[T]:
+        """Wrap a flow in what the connection adds: its dialect, its token. The outermost comes last."""
+        flow = spoken(flow, dialect_of(settings.dialect, settings.workflow_run_path))
+        return signed(flow, _TOKENS.for_(settings.auth, settings.base_url), clock=self.clock)
 
     def request(
         self,
@@ -325,12 +334,3 @@ def _settings_of(connection: Connection, conn_id: str) -> Settings:
         mask_secret(proxy_password)
         mask_secret(unquote(proxy_password))
     return settings
-
-
-def _buckets_of(settings: Settings) -> dict[str, Bucket]:
-    rates = {chat.BUDGET: settings.chat_qps, workflow.BUDGET: settings.workflow_qps}
-    return {
-        budget: _BUCKETS.setdefault((settings, budget), Bucket(rate))
-        for budget, rate in rates.items()
-        if rate is not None
-    }

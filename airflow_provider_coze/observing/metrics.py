@@ -29,6 +29,11 @@ log = logging.getLogger(__name__)
 _MOST_WAITING = 10_000
 
 
+def are_counted() -> bool:
+    """Tell whether Airflow has metrics."""
+    return metrics_tagged() is not None
+
+
 def observed(flow: Flow[T], dressed: Callable[[Flow[T]], Flow[T]], held: Callable[[], float]) -> Flow[T]:
     """Return *flow* in its layers, with its requests, retries and waits counted if Airflow has metrics.
 

@@ -107,16 +107,22 @@ def signed(flow: Flow[T], credential: Credential, *, clock: Clock) -> Flow[T]:
     Sending a request again after such a refusal is safe for billed ones too: it was turned away before anything began.
     When no token can be had, the reason is raised inside *flow*, where an error of the request itself would be.
     """
+    # A look is sent again and again: it is signed once per token.
+    last: tuple[Request, str, Request] | None = None
 
     def layer(effect: Send) -> Flow[Response]:
-        if not effect.request.signed:
+        nonlocal last
+        request = effect.request
+        if not request.signed:
             return (yield effect)  # type: ignore[no-any-return]  # a Send is answered with a Response
         token = yield from credential.token(clock)
-        response: Response = yield Send(with_token(effect.request, token))
+        if last is None or last[0] is not request or last[1] != token:
+            last = (request, token, with_token(request, token))
+        response: Response = yield effect.of(last[2])
         if is_expired_token(response):
             other = yield from credential.token(clock, refused=token)
             if other != token:
-                response = yield Send(with_token(effect.request, other))
+                response = yield Send(with_token(request, other))  # at once: its turn has come
                 response = without(other, response)
         return without(token, response)
 

@@ -75,7 +75,7 @@ def spoken(flow: Flow[T], dialect: Dialect) -> Flow[T]:
         return flow
 
     def layer(effect: Send) -> Flow[Response]:
-        response: Response = yield Send(_request(effect.request, dialect))
+        response: Response = yield effect.of(_request(effect.request, dialect))
         return _response(effect.request, response) if dialect.studio else response
 
     return through(flow, layer)

@@ -18,7 +18,15 @@ from airflow_provider_coze.protocol import codes
 from airflow_provider_coze.protocol.json_text import read_json
 from airflow_provider_coze.protocol.messages import Call, Replay, Response
 
-__all__ = ["is_expired_token", "kind_of_server", "logid_in", "meaning_of", "open_envelope"]
+__all__ = [
+    "is_expired_token",
+    "is_too_fast",
+    "kind_of_server",
+    "logid_in",
+    "meaning_of",
+    "open_envelope",
+    "retry_after",
+]
 
 #: Enough of an HTML page or of a model's complaint to recognise it; a log is not the place for the rest.
 _MAX_QUOTED = 500
@@ -27,6 +35,13 @@ _IN_WORDS = -1
 
 #: RFC 6585, 4: the sender is over its rate. We read it as "not begun", whatever the code beside it says.
 _TOO_MANY_REQUESTS = 429
+
+#: No refusal is longer; in what is, a code in the text of an answer is not worth decoding it for.
+_LONGEST_REFUSAL = 4_096
+#: What Coze says to whoever sends more than it takes; 4009 says it of all its customers together.
+_TOO_FAST_CODES = frozenset({4009, 4013, 4020})
+_EXPIRED_DIGITS = tuple(str(code).encode() for code in sorted(codes.EXPIRED_TOKEN_CODES))
+_TOO_FAST = re.compile(rb'"code"\s*:\s*"?(?:%b)\b' % b"|".join(str(code).encode() for code in sorted(_TOO_FAST_CODES)))
 
 #: Coze Studio's log ids (backend/api/middleware/log.go of github.com/coze-dev/coze-studio); the cloud's are x-tt-logid, and no UUIDs.
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -72,9 +87,18 @@ def is_expired_token(response: Response) -> bool:
     if response.status == 401:
         return True
     # Every answer passes here, outputs of a megabyte too: look for the digits before decoding a second time.
-    if not any(str(code).encode() in response.body for code in codes.EXPIRED_TOKEN_CODES):
-        return False
-    return _code(_json_object(response.body)) in codes.EXPIRED_TOKEN_CODES
+    for digits in _EXPIRED_DIGITS:
+        if digits in response.body:
+            return _code(_json_object(response.body)) in codes.EXPIRED_TOKEN_CODES
+    return False
+
+
+def is_too_fast(response: Response) -> bool:
+    """Tell whether the answer says that there are too many requests, of whomever: HTTP 429, or one of the codes for it."""
+    if response.status == _TOO_MANY_REQUESTS:
+        return True
+    found = _TOO_FAST.search(response.body, 0, _LONGEST_REFUSAL)
+    return found is not None and _code(_json_object(response.body)) in _TOO_FAST_CODES
 
 
 def kind_of_server(response: Response, body: Mapping[str, Any] | None = None) -> str | None:
@@ -144,7 +168,7 @@ def _refusal(response: Response, call: Call[Any], body: Mapping[str, Any], code:
         status=response.status,
         debug_url=debug_url,
         origin=response.origin or None,
-        retry_after=_retry_after(response),
+        retry_after=retry_after(response),
     )
 
 
@@ -211,7 +235,7 @@ def logid_in(response: Response, body: Mapping[str, Any] | None) -> str | None:
     return str(found).encode("utf-8", "replace").decode() if found else None
 
 
-def _retry_after(response: Response) -> float | None:
+def retry_after(response: Response) -> float | None:
     """Return the seconds that Retry-After asks for, given as a number or as a date (RFC 9110, 10.2.3).
 
     A date is read against the response's own Date, so the clocks of the two machines need not agree.

@@ -88,6 +88,10 @@ class Watch:
         left = None if self.until is None else self.until - now
         return self.polls.wait(age=now - self.since, left=left, chance=self.chance())
 
+    def left(self, wait: float) -> float | None:
+        """Return the seconds until the last moment of a look that waits so long; None: it has none."""
+        return None if self.until is None else max(wait, self.until - self.clock())
+
     def retry(self) -> RetryPolicy:
         """Return how failing looks are repeated: patiently, but not past the end of the watch."""
         left = _PATIENCE_SECONDS if self.until is None else self.until - self.clock()
@@ -101,14 +105,50 @@ def watch_chat(chat: Chat, watch: Watch) -> Flow[Chat]:
 
     :raises CozeError: it could not be read; the error carries the ids, because the chat goes on.
     """
-    seen = chat.status
-    while chat.status == seen and chat_phase(seen) in WAITING:
+    if chat_phase(chat.status) not in WAITING:
+        return chat
+    what = chats.retrieve_chat(conversation_id=chat.conversation_id, chat_id=chat.id)
+    while True:
         wait = watch.next_wait()
         if wait is None:
-            break
-        yield Sleep(wait)
-        chat = yield from read_chat(chat, watch.retry())
-    return chat
+            return chat
+        try:
+            seen = yield from _look(what, watch, wait, chat.status)
+        except CozeError as error:
+            _of_chat(error, chat)
+            raise
+        if seen is not None and seen.status != chat.status:
+            return seen
+        chat = seen or chat
+
+
+def _look(what: Call[T], watch: Watch, wait: float, known: str | None) -> Flow[T | None]:
+    """Look after a wait, patiently; None: the chat's status is still the *known* word, and then nothing else is read of it.
+
+    :raises CozeError: of the last attempt.
+    """
+    by = watch.left(wait)
+    if by is not None and by <= wait:
+        known = None  # whoever reports the last look of all wants to know as much as there is
+    effect, retry = Send(what.request, wait, by, looks=True), None
+    attempt, waited = 0, 0.0
+    while True:
+        attempt += 1
+        try:
+            response: Response = yield effect
+            body = open_envelope(response, what)
+            data = body.get("data")
+            if known and isinstance(data, dict) and data.get("status") == known:
+                return None
+            return what.parse(body)
+        except CozeError as error:
+            retry = retry or watch.retry()
+            pause = retry.next_wait(error, attempt, what.replay, waited)
+            if pause is None:
+                raise
+        waited += pause
+        yield Sleep(pause)
+        effect = Send(what.request, looks=True)
 
 
 def read_chat(chat: Chat, retry: RetryPolicy) -> Flow[Chat]:
@@ -119,13 +159,17 @@ def read_chat(chat: Chat, retry: RetryPolicy) -> Flow[Chat]:
     try:
         return (yield from call(chats.retrieve_chat(conversation_id=chat.conversation_id, chat_id=chat.id), retry))
     except CozeError as error:
-        error.located(
-            f"Chat {chat.id!r} in conversation {chat.conversation_id!r} was started and may go on in Coze, and is billed; "
-            "a retry of the task goes on with it, unless durable is False.",
-            chat_id=chat.id,
-            conversation_id=chat.conversation_id,
-        )
+        _of_chat(error, chat)
         raise
+
+
+def _of_chat(error: CozeError, chat: Chat) -> None:
+    error.located(
+        f"Chat {chat.id!r} in conversation {chat.conversation_id!r} was started and may go on in Coze, and is billed; "
+        "a retry of the task goes on with it, unless durable is False.",
+        chat_id=chat.id,
+        conversation_id=chat.conversation_id,
+    )
 
 
 def cancel_chat(chat: Chat, retry: RetryPolicy) -> Flow[Chat]:
@@ -190,18 +234,25 @@ def watch_run(history: RunHistory, watch: Watch, *, workflow_id: str) -> Flow[Ru
 
     :raises CozeError: it could not be read; the error carries the ids, because the run goes on.
     """
-    seen = history.execute_status
-    while history.execute_status == seen and is_waiting(history):
+    if not is_waiting(history):
+        return history
+    what = workflows.run_history(workflow_id=workflow_id, execute_id=history.execute_id)
+    while True:
         wait = watch.next_wait()
         if wait is None:
-            break
-        yield Sleep(wait)
+            return history
         try:
-            history = yield from read_run(history, watch.retry(), workflow_id=workflow_id)
-        except CozeNotFoundError as error:
-            if error.code != codes.NOT_VISIBLE_YET or watch.clock() - watch.since >= NOT_VISIBLE_SECONDS:
+            record = yield from _look(what, watch, wait, None)
+        except CozeError as error:
+            _of_run(error, history, workflow_id)
+            not_yet = isinstance(error, CozeNotFoundError) and error.code == codes.NOT_VISIBLE_YET
+            if not not_yet or watch.clock() - watch.since >= NOT_VISIBLE_SECONDS:
                 raise
-    return history
+            continue
+        seen = history.execute_status
+        history = _known_of(record, history)
+        if history.execute_status != seen or not is_waiting(history):
+            return history
 
 
 def read_run(history: RunHistory, retry: RetryPolicy, *, workflow_id: str) -> Flow[RunHistory]:
@@ -209,19 +260,32 @@ def read_run(history: RunHistory, retry: RetryPolicy, *, workflow_id: str) -> Fl
 
     :raises CozeError: it could not be read; the error carries the ids, because the run goes on.
     """
-    execute_id = history.execute_id
     try:
-        record = yield from call(workflows.run_history(workflow_id=workflow_id, execute_id=execute_id), retry)
+        what = workflows.run_history(workflow_id=workflow_id, execute_id=history.execute_id)
+        record = yield from call(what, retry)
     except CozeError as error:
-        error.located(
-            f"Run {execute_id!r} of workflow {workflow_id!r} was started and may go on in Coze, and is billed; "
-            "a retry of the task goes on with it, unless durable is False.",
-            workflow_id=workflow_id,
-            execute_id=execute_id,
-            debug_url=history.debug_url,
-        )
+        _of_run(error, history, workflow_id)
         raise
-    return replace(record, execute_id=record.execute_id or execute_id, debug_url=record.debug_url or history.debug_url)
+    return _known_of(record, history)
+
+
+def _of_run(error: CozeError, history: RunHistory, workflow_id: str) -> None:
+    error.located(
+        f"Run {history.execute_id!r} of workflow {workflow_id!r} was started and may go on in Coze, and is billed; "
+        "a retry of the task goes on with it, unless durable is False.",
+        workflow_id=workflow_id,
+        execute_id=history.execute_id,
+        debug_url=history.debug_url,
+    )
+
+
+def _known_of(record: RunHistory | None, before: RunHistory) -> RunHistory:
+    """Return a record with the ids of the one before, where it leaves them out."""
+    if record is None:
+        return before
+    return replace(
+        record, execute_id=record.execute_id or before.execute_id, debug_url=record.debug_url or before.debug_url
+    )
 
 
 def is_waiting(history: RunHistory) -> bool:

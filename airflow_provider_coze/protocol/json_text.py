@@ -32,12 +32,12 @@ def read_json(text: str | bytes) -> Any:
     if not isinstance(text, str):
         text = text.decode(json.detect_encoding(text), "surrogatepass")
     try:
-        value = json.loads(text, parse_constant=str, parse_float=_finite, parse_int=_whole)
+        value = _DECODER.decode(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
     if text.count("[") + text.count("{") > MAX_DEPTH and _is_deeper([value], MAX_DEPTH):
         raise ValueError(f"nested deeper than {MAX_DEPTH}")
-    if _HALF_PAIR.search(text):
+    if ("\\u" in text or not text.isascii()) and _HALF_PAIR.search(text):
         # A whole pair that was escaped is one character by now, so what UTF-16 cannot write are the halves.
         plain = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         value = json.loads(plain)
@@ -56,6 +56,9 @@ def _whole(digits: str) -> int | str:
         return digits
     number = int(digits)
     return number if -(2**63) <= number < 2**64 else digits
+
+
+_DECODER = json.JSONDecoder(parse_constant=str, parse_float=_finite, parse_int=_whole)
 
 
 def _is_deeper(values: Iterable[Any], depth: int) -> bool:

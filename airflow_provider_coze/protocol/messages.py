@@ -13,11 +13,13 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 __all__ = [
     "AsyncChunks",
+    "AsyncGate",
     "Call",
     "Chunks",
     "Effect",
     "FilePart",
     "Flow",
+    "Gate",
     "JsonValue",
     "Replay",
     "Request",
@@ -134,9 +136,19 @@ def streamed(body: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Effect: exchange this request for a :class:`Response`, or for a ``CozeTransportError`` thrown into the flow."""
+    """Effect: exchange this request for a :class:`Response`, or for a ``CozeTransportError`` thrown into the flow.
+
+    It says when as well, so that "wait, then look" is one thing that whoever performs it can move: later when many wait.
+    """
 
     request: Request
+    after: float = 0.0  # seconds from now: not before
+    by: float | None = None  # seconds from now: then at the latest, whatever waits. None: it may be held back for ever.
+    looks: bool = False  # True: it only looks whether something has ended, and makes room for what gets work done
+
+    def of(self, request: Request) -> Send:
+        """Return this with another request in it: when it is sent stays."""
+        return Send(request, self.after, self.by, self.looks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +156,30 @@ class Sleep:
     """Effect: let this many seconds pass."""
 
     seconds: float
+
+
+class Gate(Protocol):
+    """What a driver asks before it sends: holds requests back until their turn has come. For one thread."""
+
+    def enter(self, effect: Send) -> None:
+        """Return when it may be sent."""
+        ...
+
+    def leave(self, effect: Send, answer: Response) -> None:
+        """Take note of the answer."""
+        ...
+
+
+class AsyncGate(Protocol):
+    """The same for a task of an event loop."""
+
+    async def enter(self, effect: Send) -> None:
+        """Return when it may be sent."""
+        ...
+
+    def leave(self, effect: Send, answer: Response) -> None:
+        """Take note of the answer."""
+        ...
 
 
 Effect: TypeAlias = Send | Sleep

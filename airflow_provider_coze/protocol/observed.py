@@ -96,6 +96,8 @@ OUTCOMES = frozenset({_OK, _UNSENT, *_OUTCOMES.values()})
 
 #: No refusal is longer; what is, is an answer, and is not decoded a second time just to be counted.
 _LONGEST_REFUSAL = 16_384
+#: A timer that is late is no wait for a budget.
+_NOISE_SECONDS = 0.02
 #: For the words of an error that nobody reads.
 _ANY = Call(Request("GET", "/"), parse=dict, replay=Replay.ALWAYS)
 
@@ -139,21 +141,28 @@ def outcome_of(answer: Response | BaseException) -> str:
     return next((_OUTCOMES[kind] for kind in type(answer).__mro__ if kind in _OUTCOMES), "failed")
 
 
-def watched(flow: Flow[T], dressed: Callable[[Flow[T]], Flow[T]], meter: Meter, clock: Callable[[], float]) -> Flow[T]:
+def watched(
+    flow: Flow[T],
+    dressed: Callable[[Flow[T]], Flow[T]],
+    meter: Meter,
+    clock: Callable[[], float],
+    held: Callable[[], float] = lambda: 0.0,
+) -> Flow[T]:
     """Return *flow*, dressed in its layers, with *meter* told what happens.
 
-    :param dressed: adds the layers: dialect, token, budget.
+    :param dressed: adds the layers: dialect, token.
     :param clock: seconds that never go back.
+    :param held: seconds that the flow's requests have waited for their turn so far: between the layers and the wire.
     """
-    watch = _Watch(meter, clock)
+    watch = _Watch(meter, clock, held)
     return watch.outside(dressed(watch.inside(flow)))
 
 
 class _Watch:
     """What the two ends tell each other: which operation is on its way through the layers, if any."""
 
-    def __init__(self, meter: Meter, clock: Callable[[], float]) -> None:
-        self._meter, self._clock = meter, clock
+    def __init__(self, meter: Meter, clock: Callable[[], float], held: Callable[[], float]) -> None:
+        self._meter, self._clock, self._held = meter, clock, held
         self._under_way: str | None = None
 
     def inside(self, flow: Flow[T]) -> Flow[T]:
@@ -169,11 +178,12 @@ class _Watch:
                     yield effect
                     slept += effect.seconds
                     continue
-                operation, again = operation_of(effect.request), effect.request is last
+                # A look is the same request again and again, and says itself when; a retry waits for itself before.
+                operation, again = operation_of(effect.request), effect.request is last and not effect.after
                 if again:
                     self._meter.retried(operation)
-                if slept:
-                    self._meter.waited("retry" if again else "poll", slept)
+                if slept or effect.after:
+                    self._meter.waited("retry" if again else "poll", slept + effect.after)
                 slept, last, self._under_way = 0.0, effect.request, operation
                 try:
                     answer = yield effect
@@ -201,13 +211,16 @@ class _Watch:
                         self._meter.waited("pacing", effect.seconds)
                     continue
                 own = self._under_way if effect.request.signed else None  # else a layer's own request: for a token
-                operation, since = own or operation_of(effect.request), self._clock()
+                operation, since, held = own or operation_of(effect.request), self._clock(), self._held()
                 try:
                     ended = answer = yield effect
                 except e.CozeError as error:
                     ended = failure = error
-                seconds = self._clock() - since
-                self._meter.called(operation, outcome_of(ended), seconds)
+                held = self._held() - held
+                if held > effect.after + _NOISE_SECONDS:
+                    self._meter.waited("pacing", held - effect.after)
+                seconds = self._clock() - since - max(held, effect.after)
+                self._meter.called(operation, outcome_of(ended), max(0.0, seconds))
         except StopIteration as done:
             result: T = done.value
             return result

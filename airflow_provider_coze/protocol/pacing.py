@@ -1,17 +1,10 @@
-"""When to ask: the budget of a connection as a token bucket, and the rhythm of polling. Arithmetic on a ``now`` that is given."""
+"""How often to look: the rhythm of polling. Arithmetic on an age that is given. Who of many may look first is said in ``pacer``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
-from airflow_provider_coze.protocol.layers import through
-from airflow_provider_coze.protocol.messages import Flow, Response, Send, Sleep
-
-__all__ = ["CHAT_POLLS", "RUN_POLLS", "Bucket", "PollSchedule", "paced"]
-
-T = TypeVar("T")
+__all__ = ["CHAT_POLLS", "RUN_POLLS", "PollSchedule"]
 
 #: Coze asks for at most one status read a second of each chat (docs: retrieve_chat).
 _MIN_POLL_SECONDS = 1.0
@@ -52,30 +45,3 @@ class PollSchedule:
 #: Most chats end within seconds; a run usually takes longer, and its reads share the budget of starting runs.
 CHAT_POLLS = PollSchedule(first_seconds=1.0, ceiling_seconds=10.0)
 RUN_POLLS = PollSchedule(first_seconds=2.0, ceiling_seconds=30.0)
-
-
-class Bucket:
-    """A budget of requests per second, spent evenly: two of them are at least ``1 / rate`` apart."""
-
-    def __init__(self, rate: float) -> None:
-        self._gap = 1.0 / rate
-        self._next_free = float("-inf")
-
-    def book(self, now: float) -> float:
-        """Book the next free moment and return how many seconds it is away."""
-        free = max(self._next_free, now)
-        self._next_free = free + self._gap
-        return free - now
-
-
-def paced(flow: Flow[T], buckets: Mapping[str, Bucket], clock: Callable[[], float]) -> Flow[T]:
-    """Return *flow* with every request held back until the budget of its class allows it."""
-
-    def layer(effect: Send) -> Flow[Response]:
-        bucket = buckets.get(effect.request.budget or "")
-        if bucket and (wait := bucket.book(clock())) > 0:
-            yield Sleep(wait)
-        response: Response = yield effect
-        return response
-
-    return through(flow, layer)

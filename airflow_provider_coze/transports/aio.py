@@ -17,7 +17,7 @@ import aiohttp
 from yarl import URL
 
 from airflow_provider_coze.errors import CozeTransportError
-from airflow_provider_coze.protocol.messages import Flow, Request, Response, Send
+from airflow_provider_coze.protocol.messages import AsyncGate, Flow, Request, Response, Send
 from airflow_provider_coze.settings import Settings
 from airflow_provider_coze.transports import wire
 
@@ -207,10 +207,14 @@ def _stages_traced() -> aiohttp.TraceConfig:
 
 
 async def adrive(
-    flow: Flow[T], transport: AioTransport, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    flow: Flow[T],
+    transport: AioTransport,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    gate: AsyncGate | None = None,
 ) -> T:
     """Perform a flow to its end and return its value.
 
+    :param gate: says when each request may be sent. None: when the flow itself says.
     :raises CozeError: whatever the flow raises.
     """
     answer: Response | None = None
@@ -220,10 +224,17 @@ async def adrive(
             effect = flow.send(answer) if failure is None else flow.throw(failure)
             answer = failure = None
             if isinstance(effect, Send):
+                if gate is not None:
+                    await gate.enter(effect)
+                elif effect.after > 0:
+                    await sleep(effect.after)
                 try:
                     answer = await transport.send(effect.request)
                 except CozeTransportError as error:
                     failure = error
+                else:
+                    if gate is not None:
+                        gate.leave(effect, answer)
             else:
                 await sleep(effect.seconds)
     except StopIteration as done:

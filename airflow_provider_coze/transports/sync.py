@@ -16,7 +16,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseError, NewConnectionError, ReadTimeoutError
 
 from airflow_provider_coze.errors import CozeTransportError
-from airflow_provider_coze.protocol.messages import Flow, Request, Response, Send
+from airflow_provider_coze.protocol.messages import Flow, Gate, Request, Response, Send
 from airflow_provider_coze.settings import Settings
 from airflow_provider_coze.transports import wire
 from airflow_provider_coze.transports.bounds import BoundedAnswer, NotWhole
@@ -195,9 +195,12 @@ class _Pool(HTTPSConnectionPool):
 _POOLS_BY_SCHEME = {"http": _PlainPool, "https": _Pool}
 
 
-def drive(flow: Flow[T], transport: SyncTransport, sleep: Callable[[float], object] = time.sleep) -> T:
+def drive(
+    flow: Flow[T], transport: SyncTransport, sleep: Callable[[float], object] = time.sleep, gate: Gate | None = None
+) -> T:
     """Perform a flow to its end and return its value.
 
+    :param gate: says when each request may be sent. None: when the flow itself says.
     :raises CozeError: whatever the flow raises.
     """
     answer: Response | None = None
@@ -207,10 +210,17 @@ def drive(flow: Flow[T], transport: SyncTransport, sleep: Callable[[float], obje
             effect = flow.send(answer) if failure is None else flow.throw(failure)
             answer = failure = None
             if isinstance(effect, Send):
+                if gate is not None:
+                    gate.enter(effect)
+                elif effect.after > 0:
+                    sleep(effect.after)
                 try:
                     answer = transport.send(effect.request)
                 except CozeTransportError as error:
                     failure = error
+                else:
+                    if gate is not None:
+                        gate.leave(effect, answer)
             else:
                 sleep(effect.seconds)
     except StopIteration as done:

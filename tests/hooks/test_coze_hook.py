@@ -472,7 +472,7 @@ def test_chats_keep_to_the_connections_rate(coze: Coze, connect: Callable[[str],
     connect(coze.connection(chat_qps=2))
     for _ in range(5):  # five tasks of one process
         coze.hook().create_chat(**HELLO)
-    assert coze.times(CHAT) == [0.0, 0.5, 1.0, 1.5, 2.0]
+    assert coze.times(CHAT) == pytest.approx([0.0, 0.5, 1.0, 1.5, 2.0], abs=0.06)  # a fortieth less than that
 
 
 def test_worker_and_event_loop_spend_one_budget(coze: Coze, connect: Callable[[str], None]) -> None:
@@ -480,7 +480,7 @@ def test_worker_and_event_loop_spend_one_budget(coze: Coze, connect: Callable[[s
     hook = coze.hook()
     chat = hook.create_chat(**HELLO)
     asyncio.run(coze.hook().aperform(flows.read_chat(chat, hook.retry)))
-    assert coze.times(GET) == [2.0]
+    assert coze.times(GET) == pytest.approx([2.0], abs=0.06)
 
 
 def test_workflow_requests_have_a_budget_of_their_own(coze: Coze, connect: Callable[[str], None]) -> None:
@@ -489,7 +489,7 @@ def test_workflow_requests_have_a_budget_of_their_own(coze: Coze, connect: Calla
     hook.create_chat(**HELLO)
     for _ in range(3):
         hook.run_workflow(workflow_id=ECHO, parameters={}, is_async=True)
-    assert coze.times("POST /v1/workflow/run") == [0.0, 0.25, 0.5]
+    assert coze.times("POST /v1/workflow/run") == pytest.approx([0.0, 0.25, 0.5], abs=0.02)
 
 
 def test_without_a_rate_nothing_waits(coze: Coze) -> None:

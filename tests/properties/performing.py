@@ -30,6 +30,8 @@ def driven(flow: Flow[Any], responses: list[Response | CozeTransportError], time
                 time.sleep(effect.seconds)
                 continue
             assert isinstance(effect, Send)
+            assert 0 <= effect.after <= 600
+            time.sleep(effect.after)
             effect.request.path.encode()
             "".join(effect.request.query.values()).encode()
             match next(left, None):

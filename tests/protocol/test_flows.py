@@ -50,6 +50,8 @@ def driven(flow: Flow[Any], steps: Iterable[Step], time: VirtualTime | None = No
                 time.sleep(effect.seconds)
                 answered = None
             else:
+                if effect.after:
+                    time.sleep(effect.after)
                 answered = next(left, None)
                 assert answered is not None, f"one more request than expected: {effect}"
     except StopIteration as done:
@@ -68,7 +70,8 @@ def sends(asked: list[Any]) -> list[str]:
 
 
 def sleeps(asked: list[Any]) -> list[float]:
-    return [effect.seconds for effect in asked if isinstance(effect, Sleep)]
+    waits = [effect.seconds if isinstance(effect, Sleep) else effect.after for effect in asked]
+    return [seconds for seconds in waits if seconds]
 
 
 # --- call
@@ -211,7 +214,7 @@ def test_it_is_read_after_each_wait_until_its_status_changes(work: Work, virtual
     ended, asked = driven(work.watch(watching(virtual_time)), steps, virtual_time)
     assert status_of(ended) in ("completed", "Success")
     assert sends(asked) == [f"GET {work.path}"] * 3
-    assert isinstance(asked[0], Sleep)  # it has just been started, or just been read
+    assert all(effect.after and effect.looks for effect in asked)  # it has just been started, or just been read
     assert sleeps(asked) == [1.0, 1.0, 1.0]
 
 

@@ -1,17 +1,12 @@
-"""When to ask: the rhythm of polling and the budget of a connection, on a clock that is an argument."""
+"""How often to look: the rhythm of polling."""
 
 from __future__ import annotations
-
-from collections.abc import Generator
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_coze.protocol.messages import Flow, Request, Response, Send, Sleep
-from airflow_provider_coze.protocol.pacing import CHAT_POLLS, RUN_POLLS, Bucket, PollSchedule, paced
-from tests.driving import VirtualTime
+from airflow_provider_coze.protocol.pacing import CHAT_POLLS, RUN_POLLS, PollSchedule
 
 schedules = st.sampled_from([CHAT_POLLS, RUN_POLLS]).flatmap(
     lambda known: st.builds(known.below, st.none() | st.floats(0.01, 600))
@@ -87,60 +82,3 @@ def test_a_wait_is_a_quarter_of_the_age_between_its_bounds(polls: PollSchedule, 
 )
 def test_another_ceiling_keeps_the_rhythm_below_it(ceiling: float | None, expected: PollSchedule) -> None:
     assert RUN_POLLS.below(ceiling) == expected
-
-
-# --- the budget
-
-
-@given(st.floats(0.01, 1_000), st.lists(st.floats(0, 100), min_size=1, max_size=30))
-def test_two_requests_of_a_budget_are_a_gap_apart_and_none_waits_without_need(rate: float, pauses: list[float]) -> None:
-    bucket, now, last = Bucket(rate), 1_764_849_600.0, None
-    for pause in pauses:
-        now += pause
-        wait = bucket.book(now)
-        at = now + wait
-        if last is None:
-            assert wait == 0.0
-        else:
-            assert at == pytest.approx(max(now, last + 1 / rate))
-        last = at
-
-
-def _two(budget: str | None) -> Flow[list[Response]]:
-    first = yield Send(Request("GET", "/1", budget=budget))
-    yield Sleep(0.5)
-    second = yield Send(Request("GET", "/2", budget=budget))
-    return [first, second]
-
-
-def _performed(flow: Generator[Any, Any, Any], time: VirtualTime) -> tuple[list[tuple[str, float]], Any]:
-    sent: list[tuple[str, float]] = []
-    answer = None
-    try:
-        while True:
-            effect = flow.send(answer)
-            answer = None
-            if isinstance(effect, Send):
-                sent.append((effect.request.path, time.now))
-                answer = Response(200, {}, effect.request.path.encode())
-            else:
-                time.sleep(effect.seconds)
-    except StopIteration as done:
-        return sent, done.value
-
-
-def test_flows_that_share_a_budget_share_its_gaps() -> None:
-    time = VirtualTime(now=100.0)
-    buckets = {"chat": Bucket(0.5)}
-    for _ in range(2):
-        _, answers = _performed(paced(_two("chat"), buckets, time), time)
-        assert [answer.body for answer in answers] == [b"/1", b"/2"]
-    # Every gap is 2 s; the flow's own pause of 0.5 s counts towards it.
-    assert time.slept == [0.5, 1.5, 2.0, 0.5, 1.5]
-
-
-@pytest.mark.parametrize("budget", [None, "workflow"])
-def test_requests_of_no_budget_or_of_another_are_not_held_back(budget: str | None) -> None:
-    time = VirtualTime(now=100.0)
-    _performed(paced(_two(budget), {"chat": Bucket(0.01)}, time), time)
-    assert time.slept == [0.5]

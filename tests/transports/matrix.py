@@ -26,6 +26,7 @@ from airflow_provider_coze.emulator.definitions import OAuthApp
 from airflow_provider_coze.emulator.server import Server, serve
 from airflow_provider_coze.emulator.wire import Reply
 from airflow_provider_coze.hooks import coze as hooks
+from airflow_provider_coze.hooks import gate
 from airflow_provider_coze.hooks.coze import CozeHook
 from airflow_provider_coze.protocol import auth, flows, outputs
 from airflow_provider_coze.protocol.auth import TokenCaches
@@ -256,7 +257,7 @@ class Matrix:
         base = {"conn_type": "coze", "host": site.server.base_url}
         monkeypatch.setenv("AIRFLOW_CONN_COZE_DEFAULT", json.dumps({**base, "password": TOKEN}))
         monkeypatch.setenv("AIRFLOW_CONN_COZE_OAUTH", json.dumps({**base, "extra": oauth}))
-        monkeypatch.setattr(hooks, "_BUCKETS", {})
+        monkeypatch.setattr(gate, "_LINES", {})
         monkeypatch.setattr(hooks, "_TOKENS", TokenCaches())
         # Airflow's mask is not there to rely on, and gets slower with every secret that it has seen.
         monkeypatch.setattr(hooks, "mask_secret", lambda secret: None)
