@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ __all__ = ["Known", "OpenSubmission", "Past", "read_past", "scan"]
 
 #: A row that no attempt has an outcome for.
 _NO_BUCKET = -1
+_SUCCEEDED = BUCKETS.index(bucket_of(None))
 #: Codes are kept as numbers of 64 bits; Coze's have ten digits.
 _NO_CODE = -(2**63)
 
@@ -139,13 +140,20 @@ class Past:
         self._settle(index)
         self._spent(_usage(row["usage"]))
         slot = self._slot(index)
-        if self._buckets[slot] == 0 and bucket != 0 and self._hashes[slot] == input_hash:
+        if self._buckets[slot] == _SUCCEEDED != bucket and self._hashes[slot] == input_hash:
             return
         if self._hashes[slot] != input_hash:
             self._hashes[slot] = input_hash
         self._buckets[slot] = bucket
         self._codes[slot] = code if isinstance(code, int) and -(2**63) < code < 2**63 else _NO_CODE
         self._segments[slot], self._offsets[slot], self._lengths[slot] = place
+
+    def forget_failures(self) -> None:
+        """Take in that rows which have failed so far are asked again, as if for the first time."""
+        for index, slot in self._slots.items():
+            if self._buckets[slot] not in (_NO_BUCKET, _SUCCEEDED):
+                self._buckets[slot] = _NO_BUCKET
+                self._tried[slot] = int(index in self._open_of)
 
     # ---
 
@@ -177,14 +185,14 @@ class Past:
         if not awaited:
             del self._open[marker]
 
-    def _close(self, marker: str) -> Sequence[int]:
-        """Forget a request and return its rows."""
+    def _close(self, marker: str) -> Set[int]:
+        """Forget a request and return the rows that it was still awaited for."""
         if marker not in self._open:
-            return ()
-        submission, awaited = self._open.pop(marker)
+            return set()
+        awaited = self._open.pop(marker)[1]
         for row in awaited:
             del self._open_of[row]
-        return submission.rows
+        return awaited
 
     def _spent(self, usage: Usage | None) -> None:
         if usage is not None:
@@ -253,6 +261,8 @@ def _take_in(past: Past, event: Mapping[str, Any]) -> None:
             past.nothing(_text(event, "marker"))
         case "over":
             past.over(_text(event, "marker"), _usage(event.get("usage")))
+        case "again":
+            past.forget_failures()
         case "note":
             past.notes.update(event["facts"])
         case "ended":

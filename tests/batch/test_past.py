@@ -96,6 +96,16 @@ def test_a_failure_does_not_take_the_place_of_an_output_that_is_paid_for(tmp_pat
     assert known.ok
 
 
+def test_rows_that_are_to_be_asked_again_have_no_outcome_and_no_tries(tmp_path: Path) -> None:
+    again = {"t": "again"}
+    events: list[Any] = [intent("m", 1), failed_row(1), good_row(2), intent("n", 3), failed_row(3), intent("o", 3)]
+    past = read(tmp_path, events, [again])
+    assert ([past.result(n) for n in (1, 3)], len(past)) == ([None, None], 1)
+    assert [past.tries(n) for n in (1, 3)] == [0, 1]
+    assert read(tmp_path, events, [again, nothing("o"), good_row(1)]).tries(3) == 0
+    assert len(read_past(str(tmp_path))) == 2
+
+
 def test_a_name_that_it_gave_to_the_end_is_of_the_last_attempt(tmp_path: Path) -> None:
     done = {"t": "ended", "reason": "complete"}
     assert read(tmp_path, [done]).ended == "complete"
@@ -172,12 +182,28 @@ class Model:
 
     def tries(self, row: int) -> int:
         made = [start for start in self.intents() if row in self.events[start]["rows"]]
-        return sum(not self._never_started(start) for start in made)
+        forgotten = max([n for n, event in enumerate(self.events) if self._forgets(n, event, row)], default=-1)
+        return sum(
+            not self._never_started(start, row)
+            for start in made
+            if start > forgotten or (start == made_before(made, forgotten) and self._awaits(start, row, forgotten))
+        )
 
-    def _never_started(self, start: int) -> bool:
+    def _forgets(self, n: int, event: Any, row: int) -> bool:
+        """Whether this is where the failure of a row is forgotten, and its tries with it."""
+        if _kind(event) != "again":
+            return False
+        outcome = Model(self.events[:n]).outcome(row)
+        return outcome is not None and outcome[0] != "succeeded"
+
+    def _awaits(self, start: int, row: int, until: int) -> bool:
+        after = self.events[start + 1 : until]
+        return self.is_open(start, until) and not any(_settles(event, row) for event in after)
+
+    def _never_started(self, start: int, row: int) -> bool:
         marker = self.events[start]["marker"]
         return any(
-            _kind(event) == "nothing" and event["marker"] == marker and n > start and self.is_open(start, n)
+            _kind(event) == "nothing" and event["marker"] == marker and n > start and self._awaits(start, row, n)
             for n, event in enumerate(self.events)
         )
 
@@ -188,7 +214,13 @@ class Model:
                 new = (bucket_of(event.error and event.error.type), event.input_hash)
                 if found is None or not (found[0] == "succeeded" != new[0] and found[1] == new[1]):
                     found = new
+            elif _kind(event) == "again" and found is not None and found[0] != "succeeded":
+                found = None
         return found
+
+
+def made_before(made: list[int], until: int) -> int:
+    return max([start for start in made if start < until], default=-1)
 
 
 def model(attempts: list[list[Any]]) -> dict[str, Any]:
@@ -228,6 +260,7 @@ _STEPS = st.one_of(
     st.tuples(st.sampled_from(["bought", "nothing", "over"]), st.integers(0, 9)),
     st.builds(good_row, _ROWS, input_hash=_HASHES, tokens=st.integers(1, 9)),
     st.builds(failed_row, _ROWS, st.sampled_from(["CozeRunFailedError", "CozeOutcomeUnknownError"]), _HASHES),
+    st.just(("again", None)),
     st.tuples(st.just("note"), st.dictionaries(st.sampled_from("ab"), _ROWS, max_size=2)),
 )
 
@@ -246,6 +279,8 @@ def events_of(attempts: list[list[Any]]) -> list[list[Any]]:
             if kind == "intent":
                 made.append(f"m{len(made)}")
                 events.append(intent(made[-1], *what))
+            elif kind == "again":
+                events.append({"t": "again"})
             elif kind == "note":
                 events.append({"t": "note", "facts": what})
             elif made:
