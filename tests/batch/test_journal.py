@@ -429,7 +429,8 @@ async def test_a_journal_of_another_version_is_told_of(folder: str, clock: Clock
         b"[" * 100_000,
     ],
 )
-async def test_a_line_that_is_no_event_is_an_error_and_is_not_quoted(folder: str, clock: Clock, line: bytes) -> None:
+async def test_a_line_that_is_no_event_is_an_error_and_is_not_quoted(tmp_path: Path, clock: Clock, line: bytes) -> None:
+    folder = str(tmp_path)
     async with journal(folder, clock=clock) as kept:
         kept.result(good_row(1))
     segment = _names(folder)[0]
