@@ -39,6 +39,13 @@ def test_an_example_says_what_it_shows_and_is_named_like_its_dag(path: Path) -> 
     assert f'dag_id="{path.stem}"' in text
 
 
+def test_the_reviews_are_rows_of_a_table() -> None:
+    with (FOLDER / "data" / "product_reviews.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == [f"r{number:02}" for number in range(1, 13)]
+    assert all(row["review"] for row in rows)
+
+
 def test_every_marker_is_opened_and_closed_once() -> None:
     markers = Counter(re.findall(r"# \[(START|END) (\w+)\]", "\n".join(path.read_text() for path in EXAMPLES)))
     assert markers
@@ -93,7 +100,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
                 continue
             home, coze = tmp_path_factory.mktemp(path.stem), running.enter_context(emulator_process())
             # Without a scheduler there is no race to keep away from, so a deferral may be as short as it likes.
-            env = prepare(MAIN, home, dags=[FOLDER], env={**coze.env, "AIRFLOW__COZE__MIN_DEFERRAL_SECONDS": "0"})
+            given = {**coze.env, "AIRFLOW__COZE__MIN_DEFERRAL_SECONDS": "0", "TMPDIR": str(home)}
+            env = prepare(MAIN, home, dags=[FOLDER], env=given)
             process = running.enter_context(
                 subprocess.Popen(
                     [str(python_of(MAIN)), "-c", PROGRAM, path.stem],
@@ -218,6 +226,27 @@ class TestByDagTest:
             1_409_778_724,
         )
         assert found.billed == Counter(chat=1, workflow=1)
+
+    def test_the_batch_example_asks_again_what_has_failed_and_counts_all_rows(self, results: dict[str, Result]) -> None:
+        found = results["example_coze_batch_table"]
+        tasks = ("sort_reviews", "sort_the_rest", "count_moods")
+        assert found.states == Counter({(task, "success"): 1 for task in tasks}), found.output
+        first, second = found.returned("sort_reviews"), found.returned("sort_the_rest")
+        assert (first["counts"]["succeeded"], first["counts"]["invalid_output"]) == (10, 2)
+        assert (second["counts"]["succeeded"], second["failed_uri"]) == (2, None)
+        assert found.returned("count_moods") == {"good": 5, "bad": 3, "mixed": 2, "unclear": 2}
+        # A row that has failed was asked twice in the first batch, and once in the second one.
+        assert found.billed == Counter(chat=12 + 2 + 2)
+        assert Path(first["report_uri"]).read_text(encoding="utf-8").startswith("<!doctype html>")
+
+    def test_the_batch_of_runs_is_one_task_that_waits_in_the_triggerer(self, results: dict[str, Result]) -> None:
+        found = results["example_coze_workflow_batch"]
+        tasks = ("rows_per_region", "summarise", "total")
+        assert found.states == Counter({(task, "success"): 1 for task in tasks}), found.output
+        assert "waiting for them in the triggerer" in found.output
+        assert found.returned("summarise")["counts"]["succeeded"] == 4
+        assert found.returned("total") == 1_409_778_724
+        assert found.billed == Counter(workflow=4)
 
     def test_every_example_is_run_here_or_answered_by_a_person(self, results: dict[str, Result]) -> None:
         assert {*results, OF_PEOPLE} == {path.stem for path in EXAMPLES}

@@ -26,13 +26,15 @@ from airflow_provider_coze.emulator.world import World
 
 __all__ = ["Table", "default_world"]
 
-ANALYST, ECHO_BOT, DRAFT_BOT, BROKE_BOT, TOOL_BOT, SLEEPER_BOT, MEMORY_BOT = (
-    f"751100000000000000{n}" for n in range(1, 8)
+ANALYST, ECHO_BOT, DRAFT_BOT, BROKE_BOT, TOOL_BOT, SLEEPER_BOT, MEMORY_BOT, SORTER_BOT = (
+    f"751100000000000000{n}" for n in range(1, 9)
 )
 SUMMARY, ECHO, DRAFT, BROKEN, ASKING, PLAIN, SLEEPER, CHATFLOW, FILE_ROW = (
     f"751150000000000000{n}" for n in range(1, 10)
 )
 
+_PRAISE = re.compile(r"\b(?:love|great|perfect|warm)\b|喜欢|很好", re.IGNORECASE)
+_BLAME = re.compile(r"\b(?:broke|broken|cold|late|slow)\b|太慢|坏了", re.IGNORECASE)
 _SLEEP = re.compile(r"\s*sleep\s+(\d+(?:\.\d+)?)\s*:\s*(.*)", re.DOTALL)
 
 
@@ -81,6 +83,13 @@ def default_world() -> World:
                 name="memory",
                 description="Says which turn of the conversation it is, and what it was told first.",
                 answer=_remembered,
+            ),
+            Bot(
+                id=SORTER_BOT,
+                name="sorter",
+                description="Says of a review whether it is good, mixed or bad, by some words that it knows.",
+                answer=_sorted_by_words,
+                duration=Seconds(2),
             ),
         ],
         workflows=[
@@ -260,6 +269,15 @@ def _after_sleeping(turn: Turn) -> str:
 def _remembered(turn: Turn) -> str:
     told = [*turn.history[::2], str(turn)]  # every other one is an answer
     return f"This is turn {len(told)}. First I was told: {told[0]}"
+
+
+def _sorted_by_words(turn: Turn) -> str:
+    praised, blamed = _PRAISE.search(turn), _BLAME.search(turn)
+    if praised and blamed:
+        return "mixed"
+    if praised or blamed:
+        return "good" if praised else "bad"
+    return "unclear" if "unclear" in turn else "I cannot tell."
 
 
 def _number(text: str) -> float | None:

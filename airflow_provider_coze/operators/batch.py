@@ -108,7 +108,8 @@ class BatchOperator(BaseOperator):
         commit_seconds: float = _COMMIT_SECONDS,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        # Each key of the manifest is an XCom as well, so that `asked.output["failed_uri"]` can be the inputs of the next task.
+        super().__init__(**{"multiple_outputs": True, **kwargs})
         self.inputs = inputs
         self.result_path = result_path
         self.coze_conn_id = coze_conn_id

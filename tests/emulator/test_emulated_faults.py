@@ -377,7 +377,7 @@ def test_the_world_can_be_looked_at(coze: Coze) -> None:
         1,
         1,
     )
-    assert len(world["bots"]) == 7  # type: ignore[arg-type]
+    assert len(world["bots"]) == 8  # type: ignore[arg-type]
 
 
 def test_the_seconds_of_the_world_can_be_changed(coze: Coze) -> None:
