@@ -237,7 +237,7 @@ class TestByDagTest:
         assert found.returned("count_moods") == {"good": 5, "bad": 3, "mixed": 2, "unclear": 2}
         # A row that has failed was asked twice in the first batch, and once in the second one.
         assert found.billed == Counter(chat=12 + 2 + 2)
-        assert Path(first["report_uri"]).read_text(encoding="utf-8").startswith("<!doctype html>")
+        assert Path(first["report_uri"]).read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
     def test_the_batch_of_runs_is_one_task_that_waits_in_the_triggerer(self, results: dict[str, Result]) -> None:
         found = results["example_coze_workflow_batch"]
