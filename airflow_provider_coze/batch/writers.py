@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections import deque
 from typing import BinaryIO, Protocol
 
@@ -80,34 +81,39 @@ class AppendingWriter(_Numbered):
         self._size = 0  # of what is whole in the file
         self._is_torn = False
         self._is_synced = True
+        # A line is added on the event loop while a flush goes on in a thread: without it the flush would take a line that is just
+        # being written for the half of one, and cut it off. Not held while the disk takes its time.
+        self._writing = threading.Lock()
 
     def add(self, line: bytes) -> bool:
         """Append a line; if that fails, or others wait, it waits for the next flush."""
-        if self._waiting or self._sealed or self._file is None or self._is_torn:
-            self._waiting.append(line)
-            return False
-        try:
-            self._write(self._file, line + b"\n")
-        except OSError:
-            self._waiting.append(line)
-            return False
-        return True
+        with self._writing:
+            if self._waiting or self._sealed or self._file is None or self._is_torn:
+                self._waiting.append(line)
+                return False
+            try:
+                self._write(self._file, line + b"\n")
+            except OSError:
+                self._waiting.append(line)
+                return False
+            return True
 
     def flush(self) -> None:
         """Write what waits, and have the disk take all that was written."""
-        if self._file is not None and self._is_torn:
-            self._mend(self._file)
-        if self._file is None and (self._sealed or self._number == 0):
-            self._file, self._size = files.append_open(self._place()), 0
-            self._number += 1
-        if self._file is not None and self._size == 0:
-            self._write(self._file, self._header)
-        while self._file is not None and self._sealed:
-            self._write(self._file, self._sealed[0] + b"\n")
-            self._sealed.popleft()
-        if self._file is not None and not self._is_synced:
-            self._is_synced = True
-            os.fsync(self._file.fileno())
+        with self._writing:
+            if self._file is not None and self._is_torn:
+                self._mend(self._file)
+            if self._file is None and (self._sealed or self._number == 0):
+                self._file, self._size = files.append_open(self._place()), 0
+                self._number += 1
+            if self._file is not None and self._size == 0:
+                self._write(self._file, self._header)
+            while self._file is not None and self._sealed:
+                self._write(self._file, self._sealed[0] + b"\n")
+                self._sealed.popleft()
+            file, is_synced, self._is_synced = self._file, self._is_synced, True
+        if file is not None and not is_synced:
+            os.fsync(file.fileno())
 
     def close(self) -> None:
         """Close the segment."""
