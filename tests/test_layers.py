@@ -27,6 +27,10 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         {"requests", "aiohttp"},
     ),
     "triggers": ({"errors", "protocol", "hooks", "compat", "triggers"}, {"requests", "aiohttp", "time"}),
+    "triggers.batch_watching": (
+        {"errors", "protocol", "hooks", "compat", "triggers", "batch.window"},
+        {"requests", "aiohttp", "time"},
+    ),
     "state": ({"errors", "protocol", "state"}, {"requests", "aiohttp", "airflow", "time", "logging"}),
     "state.stores": ({"errors", "compat", "state"}, {"requests", "aiohttp", "airflow", "time", "logging"}),
     "state.usage": ({"compat"}, {"requests", "aiohttp", "airflow", "time", "logging"}),
@@ -38,7 +42,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         {"requests", "aiohttp", "airflow", "opentelemetry", "time"},
     ),
     "operators": (
-        {"errors", "protocol", "hooks", "triggers", "observing", "compat", "state", "operators"},
+        {"errors", "protocol", "hooks", "triggers", "observing", "compat", "state", "batch", "operators"},
         {"requests", "aiohttp", "airflow", "time"},
     ),
     "sensors": (
