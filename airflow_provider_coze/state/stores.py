@@ -22,6 +22,8 @@ __all__ = ["InMemory", "ObjectStorage", "Store", "TaskStateStore", "store_for"]
 
 #: The record's name among the states of a task instance.
 STATE_KEY = "coze"
+#: Protocols of paths on this machine; a path without a scheme has none.
+_LOCAL = ("", "file", "local")
 
 
 class Store(Protocol):
@@ -143,7 +145,7 @@ class ObjectStorage(_Kept):
         with _explained("written", self._root):
             folder = object_storage_path(self._root)
             path, text = folder / self._name, json.dumps(encode(record))
-            if path.protocol not in ("file", "local"):  # an object is put whole or not at all
+            if path.protocol not in _LOCAL:  # an object is put whole or not at all
                 path.write_text(text, encoding="utf-8")
                 return
             folder.mkdir(parents=True, exist_ok=True)

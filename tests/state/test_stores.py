@@ -46,11 +46,12 @@ class Broken(Accessor):
         raise RuntimeError("hunter2")
 
 
-@pytest.fixture(params=["memory", "task_state_store", "file", "memory://"])
+@pytest.fixture(params=["memory", "task_state_store", "path", "file", "memory://"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     made: dict[str, Callable[[], Store]] = {
         "memory": InMemory,
         "task_state_store": lambda: TaskStateStore(Accessor()),
+        "path": lambda: ObjectStorage(f"{tmp_path}/state", "key"),
         "file": lambda: ObjectStorage(f"file://{tmp_path}/state", "key"),
         "memory://": lambda: ObjectStorage(f"memory://{tmp_path}/state", "key"),
     }
@@ -115,8 +116,9 @@ class TestObjectStorage:
         assert ObjectStorage(str(tmp_path), "b").read() is None
         assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
-    def test_a_process_that_dies_while_writing_leaves_the_record_before(self, tmp_path: Path) -> None:
-        store = ObjectStorage(f"file://{tmp_path}", "key")
+    @pytest.mark.parametrize("scheme", ["", "file://"])
+    def test_a_process_that_dies_while_writing_leaves_the_record_before(self, tmp_path: Path, scheme: str) -> None:
+        store = ObjectStorage(f"{scheme}{tmp_path}", "key")
         store.write(INTENT)
         (tmp_path / ".key.json.half").write_text(json.dumps(encode(SUBMITTED))[:20])
         assert store.read() == INTENT
