@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import io
+import functools
 import logging
 import os
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Self, TypeAlias, TypeVar
+from typing import NamedTuple, Self, TypeAlias, TypeVar
 
 import aiohttp
+from multidict import CIMultiDict
 from yarl import URL
 
 from airflow_provider_coze.errors import CozeTransportError
 from airflow_provider_coze.protocol.messages import AsyncGate, Flow, Request, Response, Send
 from airflow_provider_coze.settings import Settings
 from airflow_provider_coze.transports import wire
+from airflow_provider_coze.transports.stages import Body, Connector, Stages, Watchdog
 
 __all__ = ["AioTransport", "adrive"]
 
@@ -28,9 +28,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _CHUNK_BYTES = 64 * 1024
-#: Requests in flight to one site from one process. A read takes some 0.1 s, so 100 carry the 1,000 triggers that a triggerer
-#: holds by default, each asking once a second.
-_MAX_CONNECTIONS = 100
+#: Requests in flight to one site from one process. A read takes some 0.1 s, and the highest documented budget is 500 a second: this
+#: carries it when reads take five times as long. Connections are opened as they are needed.
+_MAX_CONNECTIONS = 256
 #: How long a connection that nobody uses stays open; aiohttp's own default, and stated because of the next number.
 _KEEP_ALIVE_SECONDS = 15.0
 #: How long a session outlives its last user, so that triggers which follow each other share one even after a lull. It costs no
@@ -45,16 +45,24 @@ class AioTransport:
     comes within some minutes of the last. Nothing stays open when a loop ends.
     """
 
+    __slots__ = ("_origin", "_pool", "_prepared", "_proxy", "_settings")
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._origin = wire.origin_of(settings.base_url)
-        self._proxy = settings.proxy or wire.environment_proxy(settings.base_url)
+        self._proxy = settings.proxy
         self._pool: _Pool | None = None
+        # A look is the same request again and again, and most of what it is made of need not be made again.
+        self._prepared: tuple[Request, _Prepared] | None = None
 
     async def __aenter__(self) -> Self:
-        # Loading certificates takes some 50 ms the first time, which is not for a loop that others share.
-        await asyncio.to_thread(wire.tls_context, self._settings.verify)
-        self._pool = _enter_pool(self._settings, self._origin)
+        pool = _open_pool(self._settings, self._origin)
+        if pool is None:
+            # Loading certificates takes some 50 ms the first time, which is not for a loop that others share.
+            await asyncio.to_thread(wire.tls_context, self._settings.verify)
+            pool = _enter_pool(self._settings, self._origin)
+        pool.users += 1
+        self._pool, self._proxy = pool, self._settings.proxy or pool.proxy
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -67,46 +75,38 @@ class AioTransport:
 
         :raises CozeTransportError: no (whole) answer came.
         """
-        if self._pool is None:
+        pool = self._pool
+        if pool is None:
             raise RuntimeError("AioTransport is used outside of its async with block")
         read_seconds = request.read_seconds or self._settings.read_seconds
         patience, hurried = wire.patience(request, self._origin, read_seconds)
-        content, headers = wire.content_of(request)
-        stages = _Stages(self._settings.connect_seconds, patience)
-        deadline = asyncio.timeout(patience if hurried else None)
-        opened: aiohttp.ClientResponse | None = None
+        prepared = self._prepared_of(request)
+        stages = Stages(pool.watchdog, self._settings.connect_seconds, patience, hurried)
         try:
-            async with deadline, stages.limit:
-                opened = await self._pool.session.request(
+            with stages:
+                opened = await pool.session.request(
                     request.method,
-                    URL(wire.url_of(self._settings.base_url, request), encoded=True),
+                    prepared.url,
                     # Not as bytes: aiohttp warns of those that are over 1 MB.
-                    data=None if content is None else io.BytesIO(content),
-                    headers=headers,
-                    skip_auto_headers=("Content-Type",),
-                    # Like requests' two numbers; aiohttp's own total would end a long answer that is still flowing.
-                    timeout=aiohttp.ClientTimeout(
-                        total=None, sock_connect=self._settings.connect_seconds, sock_read=read_seconds
-                    ),
+                    data=None if prepared.content is None else Body(prepared.content, stages),
+                    headers=prepared.headers,
+                    timeout=_timeout(self._settings.connect_seconds, read_seconds),
                     proxy=self._proxy,
                     # The API does not redirect. Whoever does is another server, which must not see the token or the prompt.
                     allow_redirects=False,
-                    trace_request_ctx=stages,
                 )
                 received = {name.lower(): value for name, value in opened.headers.items()}
-                if wire.is_stream(request, opened.status, received.get("content-type", "")):
+                if request.stream and wire.is_stream(request, opened.status, received.get("content-type", "")):
                     stream = _Stream(request, self._origin, opened, read_seconds)
-                    response = Response(opened.status, received, b"", self._origin, stream)
-                else:
-                    async with opened:
-                        body = await self._bounded(request, opened)
-                    response = Response(opened.status, received, body, self._origin)
-            return response
+                    return Response(opened.status, received, b"", self._origin, stream)
+                async with opened:
+                    body = await self._bounded(request, opened, received)
+                return Response(opened.status, received, body, self._origin)
         # asyncio's TimeoutError is an OSError; a host that cannot be a name is a UnicodeError.
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
-            if deadline.expired():
+            if stages.is_out_of_time:
                 raise wire.late(request, self._origin, never_sent=not stages.sent) from error
-            limit, late = None, stages.limit.expired()
+            limit, late = None, stages.late
             if late:
                 limit = stages.seconds
             elif isinstance(error, aiohttp.ConnectionTimeoutError):
@@ -124,13 +124,40 @@ class AioTransport:
                 begun=late and stages.sent,
             ) from error
 
-    async def _bounded(self, request: Request, answer: aiohttp.ClientResponse) -> bytes:
+    def _prepared_of(self, request: Request) -> _Prepared:
+        if self._prepared is not None and self._prepared[0] is request:
+            return self._prepared[1]
+        content, headers = wire.content_of(request)
+        url = URL(wire.url_of(self._settings.base_url, request), encoded=True)
+        prepared = _Prepared(url, CIMultiDict(headers), content)
+        if content is None:
+            self._prepared = request, prepared
+        return prepared
+
+    async def _bounded(self, request: Request, answer: aiohttp.ClientResponse, headers: Mapping[str, str]) -> bytes:
+        length = headers.get("content-length", "")
+        if length.isdigit() and int(length) <= _CHUNK_BYTES and "content-encoding" not in headers:
+            return await answer.read()
         body = bytearray()
         async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
             body += chunk
             if len(body) > wire.MAX_BODY_BYTES:
                 raise wire.too_large(request, self._origin)
         return bytes(body)
+
+
+class _Prepared(NamedTuple):
+    """What a request is sent with."""
+
+    url: URL
+    headers: CIMultiDict[str]
+    content: bytes | None
+
+
+@functools.lru_cache(maxsize=64)
+def _timeout(connect_seconds: float, read_seconds: float) -> aiohttp.ClientTimeout:
+    """Return aiohttp's form of requests' two numbers; its own total would end a long answer that is still flowing."""
+    return aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds, sock_read=read_seconds)
 
 
 class _Stream:
@@ -161,49 +188,6 @@ class _Stream:
 
     def close(self) -> None:
         self._answer.close()
-
-
-class _Stages:
-    """How far one request is, and until when it may stay there; aiohttp bounds each read, but no stage as a whole.
-
-    Waiting for a connection that others use is no stage: it ends when theirs do.
-    """
-
-    def __init__(self, connect_seconds: float, read_seconds: float) -> None:
-        self.limit = asyncio.timeout(None)
-        self.seconds = wire.WHOLE_ANSWER * connect_seconds
-        self.sent = False  # True: some of the request has left, perhaps
-        self._answer_seconds = wire.WHOLE_ANSWER * read_seconds
-
-    def connecting(self) -> None:
-        """Begin to connect. sock_connect bounds that, but not the tunnel through a proxy."""
-        self._let_pass()
-
-    def sending(self) -> None:
-        """Note that a piece of the request is being sent; the time of the answer counts from the last."""
-        self.sent, self.seconds = True, self._answer_seconds
-        self._let_pass()
-
-    def _let_pass(self) -> None:
-        # It is over, or too late: an answer may come, and be read, while the rest of the request is still being sent.
-        with contextlib.suppress(RuntimeError):
-            self.limit.reschedule(asyncio.get_running_loop().time() + self.seconds)
-
-
-async def _connecting(session: aiohttp.ClientSession, trace: SimpleNamespace, params: object) -> None:
-    trace.trace_request_ctx.connecting()
-
-
-async def _sending(session: aiohttp.ClientSession, trace: SimpleNamespace, params: object) -> None:
-    trace.trace_request_ctx.sending()
-
-
-def _stages_traced() -> aiohttp.TraceConfig:
-    traced = aiohttp.TraceConfig()
-    traced.on_connection_create_start.append(_connecting)
-    traced.on_request_headers_sent.append(_sending)
-    traced.on_request_chunk_sent.append(_sending)
-    return traced
 
 
 async def adrive(
@@ -273,8 +257,11 @@ class _Pool:
     """One session, and how many are using it."""
 
     session: aiohttp.ClientSession
+    watchdog: Watchdog
+    proxy: str | None  # that the environment names for this site
     users: int = 0
     idle_since: float = 0.0  # of the loop's clock; means nothing while there are users
+    guarded: bool = False  # True: the task that closes it has begun
 
 
 #: Keyed by the running loop: ``dag.test()`` runs every trigger in a loop of its own, and a session dies with its loop.
@@ -285,41 +272,51 @@ _POOLS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Key, _Pool]] 
 _CLOSING: set[asyncio.Task[None]] = set()
 
 
+def _open_pool(settings: Settings, origin: str) -> _Pool | None:
+    return _POOLS.get(asyncio.get_running_loop(), {}).get((origin, settings.verify))
+
+
 def _enter_pool(settings: Settings, origin: str) -> _Pool:
     loop = asyncio.get_running_loop()
     pools = _POOLS.setdefault(loop, {})
     key: _Key = (origin, settings.verify)
     pool = pools.get(key)
     if pool is None:
-        connector = aiohttp.TCPConnector(
-            limit=_MAX_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE_SECONDS, ssl=wire.tls_context(settings.verify)
+        watchdog = Watchdog(loop)
+        connector = Connector(
+            watchdog,
+            limit=_MAX_CONNECTIONS,
+            keepalive_timeout=_KEEP_ALIVE_SECONDS,
+            ssl=wire.tls_context(settings.verify),
         )
         # Tokens go with each request and never into the session; cookies of one task must not reach another.
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": wire.USER_AGENT},
-            trace_configs=[_stages_traced()],
+            skip_auto_headers=("Content-Type",),
         )
-        pool = pools[key] = _Pool(session)
+        pool = pools[key] = _Pool(session, watchdog, wire.environment_proxy(settings.base_url))
         task = loop.create_task(_close_when_idle(pools, key), name="close-coze-connections")
         _CLOSING.add(task)
         task.add_done_callback(_CLOSING.discard)
         log.info("Opened a connection pool to %s", origin)
-    pool.users += 1
     return pool
 
 
 async def _leave_pool(pool: _Pool) -> None:
     pool.users -= 1
-    pool.idle_since = asyncio.get_running_loop().time()
-    # One turn of the loop, so that the closing task has begun: only then does cancelling it close the session.
-    await asyncio.sleep(0)
+    if not pool.users:
+        pool.idle_since = asyncio.get_running_loop().time()
+    if not pool.guarded:
+        # One turn of the loop, so that the closing task has begun: only then does cancelling it close the session.
+        await asyncio.sleep(0)
 
 
 async def _close_when_idle(pools: dict[_Key, _Pool], key: _Key) -> None:
     """Close a session when nobody has come for a while, or when the loop ends: asyncio.run cancels and awaits its tasks."""
     pool, clock = pools[key], asyncio.get_running_loop().time
+    pool.guarded = True
     try:
         rest = _LINGER_SECONDS
         while rest > 0:

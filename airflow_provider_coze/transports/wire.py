@@ -50,6 +50,7 @@ WHOLE_ANSWER = 3
 USER_AGENT = "airflow-provider-coze"
 
 
+@functools.lru_cache(maxsize=64)
 def origin_of(base_url: str) -> str:
     """Return ``scheme://host:port`` of a base URL."""
     parts = urlsplit(base_url)

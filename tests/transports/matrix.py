@@ -270,6 +270,7 @@ class Matrix:
     def perform(self, way: Perform, operation: Operation, order: Callable[[Site], object]) -> Outcome:
         """Bring about what the operation needs, order the fault, perform, and look that nothing is left behind."""
         site = self.site
+        gate._LINES.clear()  # what is too fast slows down those that follow
         call = operation.prepare(site)
         made_before, threads = operation.made(site), set(threading.enumerate())
         order(site)
