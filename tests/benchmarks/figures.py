@@ -8,7 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-median = statistics.median
+
+def median(values: Iterable[float]) -> float:
+    """Return the median of those that are numbers; nan if none is."""
+    numbers = [value for value in values if not math.isnan(value)]
+    return statistics.median(numbers) if numbers else math.nan
 
 
 def percentile(values: Iterable[float], share: float) -> float:

@@ -21,6 +21,7 @@ import contextlib
 import http.client
 import json
 import math
+import os
 import random
 import signal
 import subprocess
@@ -495,7 +496,8 @@ def _length(head: bytes) -> int:
     return 0 if at < 0 else int(head[at + 15 :].split(b"\r\n", 1)[0])
 
 
-async def serve(site: Site, port: int, latency: float, extra: dict[str, Any]) -> None:
+async def serve(site: Site, port: int, latency: float, extra: dict[str, Any], parent: int = 0) -> None:
+    """Serve until a signal comes, or until the process *parent* (0: any) is not there any more."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(site, latency), "127.0.0.1", port, backlog=4096)
     base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -504,7 +506,9 @@ async def serve(site: Site, port: int, latency: float, extra: dict[str, Any]) ->
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await stop.wait()
+    while not stop.is_set() and (not parent or os.getppid() == parent):
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 1.0)
     server.close()
 
 
@@ -538,7 +542,7 @@ def serving(
     :param extra: the connection's extras, such as ``chat_qps``.
     """
     options = ["--latency-ms", str(latency_ms), "--seconds", seconds, "--limit", str(limit)]
-    options += ["--extra", json.dumps(extra or {})]
+    options += ["--extra", json.dumps(extra or {}), "--parent", str(os.getpid())]
     command = [sys.executable, "-m", "tests.benchmarks.standin", "--port", "0", *options]
     root = Path(__file__).resolve().parents[2]
     process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
@@ -554,6 +558,7 @@ def main() -> None:
     """Be the stand-in until a signal comes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--parent", type=int, default=0, help="end with the process that has this id")
     parser.add_argument("--latency-ms", type=float, default=0)
     parser.add_argument("--seconds", default="inf", help="how long chats take: inf, 3, uniform:2..20, log:2..20")
     parser.add_argument("--limit", type=int, default=0, help="requests of a class in one second before 4013; 0: never")
@@ -564,7 +569,7 @@ def main() -> None:
 
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     site = Site(given.seconds, given.limit)
-    asyncio.run(serve(site, given.port, given.latency_ms / 1000, given.extra))
+    asyncio.run(serve(site, given.port, given.latency_ms / 1000, given.extra, given.parent))
 
 
 if __name__ == "__main__":
