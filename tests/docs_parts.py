@@ -147,11 +147,32 @@ def _reads(schedule: PollSchedule, seconds: float) -> int:
     return reads
 
 
+def batch_lines() -> str:
+    """Return lines that a batch has written into its log."""
+    return _of_log(lambda lines: lines[: _end_of_lines(lines)])
+
+
+def batch_summary() -> str:
+    """Return what the same batch has written at its end."""
+    return _of_log(lambda lines: lines[_end_of_lines(lines) :])
+
+
+def _of_log(part: Callable[[list[str]], list[str]]) -> str:
+    lines = (ROOT / "docs" / "snippets" / "batch_log.txt").read_text(encoding="utf-8").splitlines()
+    return "\n".join(["```text", *part(lines), "```", ""])
+
+
+def _end_of_lines(lines: Sequence[str]) -> int:
+    return next(number for number, line in enumerate(lines) if line.startswith("Batch ended"))
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "codes": codes_table,
     "fates": fates_table,
     "statuses": statuses_table,
     "polls": polls_table,
+    "batch_lines": batch_lines,
+    "batch_summary": batch_summary,
 }
 
 

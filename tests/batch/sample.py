@@ -24,7 +24,14 @@ NOON = 1_764_849_600.0  # 2025-12-04T12:00:00Z
 _IN_FLIGHT, _BUDGET = 480, 60.0
 
 #: Of 10,000 rows, so many fail like this.
-_FAILURES = {"5000": 22, "template": 12, "output_type": 11, "736": 9, "timeout": 6, "unknown": 2}
+_FAILURES = {
+    "5000": 22,
+    "template": 12,
+    "CozeOutputTypeError": 11,
+    "736": 9,
+    "CozeChatTimeoutError": 6,
+    "CozeOutcomeUnknownError": 2,
+}
 #: When Coze is short of capacity, and what the pacer makes of the budget then.
 _HARD_TIMES = (120.0, 210.0, 24.0)
 
@@ -49,7 +56,7 @@ FAILED = [
     FailedRow(977, "template", "'dict object' has no attribute 'text'", {}),
     FailedRow(
         1_803,
-        "output_type",
+        "CozeOutputTypeError",
         "The answer is not of the type Review: stars: Input should be less than or equal to 5",
         {"chat_id": "7512000000000001803"},
     ),
@@ -59,7 +66,9 @@ FAILED = [
         "内容未通过安全审核，请修改后重试",
         {"chat_id": "7512000000000002544", "logid": "20251204120203A7"},
     ),
-    FailedRow(6_120, "timeout", "The chat was still in progress after 300 s", {"chat_id": "7512000000000006120"}),
+    FailedRow(
+        6_120, "CozeChatTimeoutError", "The chat was still in progress after 300 s", {"chat_id": "7512000000000006120"}
+    ),
     FailedRow(9_031, "5000", "upstream said <script>alert(1)</script>", {"chat_id": "7512000000000009031"}),
 ]
 
@@ -86,12 +95,12 @@ def run(tell: Callable[[str], None] = lambda line: None, *, rows: int = ROWS, be
             if left > 1 and len(flying) < _IN_FLIGHT - 1:
                 stats.waited_for_quota(now, next_free - now)
             if chance.random() < (0.05 if hard else 0.0008):
-                stats.retried("4013" if hard else "no_answer")
+                stats.retried("4013" if hard else "lost")
             left -= 1
             pick = chance.randrange(10_000)
             code = fates[pick] if pick < len(fates) else None
             seconds = min(300.0, chance.lognormvariate(1.25, 0.55) * (2.2 if hard else 1) + 0.4)
-            if code == "timeout":
+            if code == "CozeChatTimeoutError":
                 seconds = 60.0 + 30 * chance.random()
             elif code == "template":
                 stats.answered(now, 1, False, None, code)
@@ -102,7 +111,7 @@ def run(tell: Callable[[str], None] = lambda line: None, *, rows: int = ROWS, be
         else:
             now, _, seconds, code = heapq.heappop(flying)
             stats.in_flight = len(flying)
-            reported = code in (None, "output_type")
+            reported = code in (None, "CozeOutputTypeError")
             tokens = (chance.randrange(380, 620), chance.randrange(20, 90)) if reported else (None, None)
             stats.answered(now, 1, code is None, seconds, code, *tokens)
         if lines.due(now):
