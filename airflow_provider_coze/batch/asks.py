@@ -31,7 +31,6 @@ class Ask:
     tries: int = 0  # requests for these rows that were billed before this one, and ended without an answer
     waits: int = 0  # times that it was turned away unbilled
     first_at: float = 0.0  # Unix seconds: when these rows were first asked. 0: not yet
-    probes: bool = False  # it shows whether a lost chat can be found among the bot's conversations
 
     @property
     def indexes(self) -> tuple[int, ...]:
@@ -50,6 +49,7 @@ class Live:
     conversation_id: str | None = None  # made for this chat alone, before it was sent
     answered: Answered | None = None  # by the very reply to the start
     is_old: bool = False  # another process sent it, so it may be over by now
+    looks: int = 0  # times that it could not be read, although Coze could be reached
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,10 +63,6 @@ class Chats:
         chat = yield from flows.call(call, self.retry)
         return Live(ask, marker, at, _ids(chat), conversation_id)
 
-    def found(self, ask: Ask, marker: str, at: float, chat: Chat) -> Live:
-        """Return a chat that was looked for, as one that was sent."""
-        return Live(ask, marker, at, _ids(chat), is_old=True)
-
     def to_end(self, live: Live) -> Flow[Outcome | None]:
         """Wait for a chat, and read its answer. None: the batch's time is up first, and the chat goes on.
 

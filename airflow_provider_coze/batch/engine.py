@@ -12,10 +12,8 @@ from airflow_provider_coze.batch.packing import halves
 from airflow_provider_coze.protocol import codes
 from airflow_provider_coze.protocol.policy import Action, verdict
 
-__all__ = ["ON_ERROR", "Again", "Engine", "Limits", "Record", "Split", "Stop", "Terminal", "Verdict"]
+__all__ = ["Again", "Engine", "Limits", "Record", "Split", "Stop", "Terminal", "Verdict"]
 
-#: Values of ``on_error``.
-ON_ERROR = ("record", "fail")
 #: So many rows have to have an outcome before their ratio of errors says something about the rest.
 _SAMPLE = 100
 #: The waits of a row between its tries: full jitter would spread rows that a budget spreads already.
@@ -24,6 +22,18 @@ _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 2.0, 60.0
 #: some eight minutes in all. After that it is Coze, or the way to it, that is in trouble, and not the row.
 _PATIENCE = 12
 _TURNED_AWAY_SECONDS = 1.0
+#: The longest wait that somebody else asks for, such as a gateway with its Retry-After: a batch does not sleep for a day.
+_LONGEST_ASKED_SECONDS = 600.0
+#: How often a request in doubt is sent again with on_unknown="resend", each time maybe billed, if retries_per_row is not more.
+_RESENDS = 5
+#: What says nothing about the row: the next request fares the same until it passes.
+_TURNED_AWAY = (
+    e.CozeTransportError,
+    e.CozeProtocolError,
+    e.CozeRateLimitedError,
+    e.CozeUnavailableError,
+    e.CozeConversationBusyError,
+)
 #: What says that every other row would fail the same way.
 _OF_ALL_ROWS = (
     e.CozeAuthError,
@@ -33,6 +43,8 @@ _OF_ALL_ROWS = (
     e.CozeConnectionConfigError,
     e.CozeStateError,
 )
+#: Codes that say it of a class which else speaks of one row: no history, a retired model, an unpublished bot, no workflow.
+_CODES_OF_ALL_ROWS = frozenset({4007, 4012, 4015, 4021})
 
 
 class Terminal(enum.Enum):
@@ -144,29 +156,31 @@ class Engine:
         :param spent: whether it was billed.
         """
         match error:
-            case e.CozeOutcomeUnknownError() if self.limits.resends:
-                return Again(replace(ask, tries=ask.tries + 1), 0.0)
+            case e.CozeOutcomeUnknownError() if self._may_resend(ask):
+                return Again(replace(ask, tries=ask.tries + 1), _backoff(ask.tries, _FIRST_WAIT_SECONDS))
             case e.CozeOutcomeUnknownError() | e.CozeChatTimeoutError() | e.CozeRunTimeoutError():
                 return Record()  # it may go on, or be found by somebody: another would be a second one
             case e.CozeNotFoundError() if not spent:
                 return Stop(Terminal.REFUSED, error)  # the bot or the workflow, which all rows have in common
-        if isinstance(error, _OF_ALL_ROWS) or _is_of_all_rows(error):
+        if _is_of_all_rows(error):
             return Stop(Terminal.REFUSED, error)
         found = verdict(error, spent=spent, now=now)
         final = found.action is Action.FAIL and not isinstance(error, e.CozeOutputTypeError)
-        if not spent and not final:
+        asked = min(_LONGEST_ASKED_SECONDS, max(error.retry_after or 0.0, found.wait_seconds or 0.0))
+        if isinstance(error, _TURNED_AWAY) and not spent and not final:
             if ask.waits >= _PATIENCE:
                 return Stop(Terminal.REFUSED, error)
-            wait = max(_backoff(ask.waits, _TURNED_AWAY_SECONDS), error.retry_after or 0.0, found.wait_seconds or 0.0)
-            return Again(replace(ask, waits=ask.waits + 1), wait)
+            return Again(replace(ask, waits=ask.waits + 1), max(_backoff(ask.waits, _TURNED_AWAY_SECONDS), asked))
         if len(ask.items) > 1:
             first, second = halves(ask.items)
             ask = replace(ask, tries=ask.tries + spent, waits=0)
             return Split((replace(ask, items=tuple(first)), replace(ask, items=tuple(second))))
         if final or ask.tries >= self.limits.retries_per_row:
             return Record()
-        wait = max(_backoff(ask.tries, _FIRST_WAIT_SECONDS), found.wait_seconds or 0.0)
-        return Again(replace(ask, tries=ask.tries + 1), wait)
+        return Again(replace(ask, tries=ask.tries + 1), max(_backoff(ask.tries, _FIRST_WAIT_SECONDS), asked))
+
+    def _may_resend(self, ask: Ask) -> bool:
+        return self.limits.resends and ask.tries < max(_RESENDS, self.limits.retries_per_row)
 
     def _fails_too_much(self) -> bool:
         allowed = self.limits.max_error_ratio
@@ -179,7 +193,9 @@ class Engine:
 
 
 def _is_of_all_rows(error: e.CozeError) -> bool:
-    """Tell whether a chat or run has failed of what the next one fails of as well, such as a quota that is used up."""
+    """Tell whether the next request meets the same, such as a quota that is used up; a chat or run can fail of that as well."""
+    if isinstance(error, _OF_ALL_ROWS) or error.code in _CODES_OF_ALL_ROWS or 300 <= (error.status or 0) < 400:
+        return True
     known = codes.BY_CODE.get(error.code or 0) if isinstance(error, e.CozeOutcomeError) else None
     return known is not None and issubclass(known.error, _OF_ALL_ROWS)
 

@@ -48,8 +48,9 @@ class Perform(Protocol):
 class Finder:
     """Places chats, and finds those that are in doubt.
 
-    :param is_shown: whether the list is known to show conversations that Coze has made. None: not known.
     :param patience: seconds that a chat which has arrived, and which nobody can name yet, is waited for.
+    :param until: Unix seconds: when to stop looking all the same. None: there is no such moment.
+    :param is_shown: whether the list is known to show conversations that Coze has made. None: not known.
     """
 
     def __init__(
@@ -61,11 +62,12 @@ class Finder:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[object]],
         patience: float,
+        until: float | None = None,
         is_shown: bool | None = None,
     ) -> None:
         self.is_shown = is_shown
         self._bot_id, self._perform, self._retry = bot_id, perform, retry
-        self._clock, self._sleep, self._patience = clock, sleep, patience
+        self._clock, self._sleep, self._patience, self._until = clock, sleep, patience, until
         self._known: set[str] = set()
         self._readers = asyncio.Semaphore(_READERS)
 
@@ -87,18 +89,17 @@ class Finder:
         return made.id
 
     async def prove(self, marker: str, conversation_id: str, at: float) -> bool:
-        """Look for a chat that has ended and is known, and remember whether the list shows it.
+        """Look for a chat that has ended and is known, and return whether the list shows it, so that it could have been found.
 
         :param at: Unix seconds: when it was sent.
+        :raises CozeError: Coze could not be asked.
         """
         for look in range(2):
             if look:
                 await self._sleep(_SETTLE_SECONDS)
-            if any(found.id == conversation_id for found in await self._listed(at, at)):
+            if any(found.id == conversation_id for found in await self._listed(at, at) or ()):
                 messages = await self._read(conversation_id)
-                self.is_shown = any(message.meta_data.get(MARKER_FIELD) == marker for message in messages)
-                return self.is_shown
-        self.is_shown = False
+                return any(message.meta_data.get(MARKER_FIELD) == marker for message in messages)
         return False
 
     async def find(self, doubt: Doubt) -> Chat | None:
@@ -112,7 +113,7 @@ class Finder:
             dedicated=True,
             sent_at=doubt.at,
             clock=self._clock,
-            until=self._clock() + self._patience,
+            until=self._clock() + self._left(),
         )
         return await self._perform(recovery.find_chat(search, self._retry))
 
@@ -123,14 +124,18 @@ class Finder:
         """
         first, last = min(doubt.at for doubt in doubts), max(doubt.at for doubt in doubts)
         begun = self._clock()
+        end = begun + self._left()
         if (settled := last + _SETTLE_SECONDS - begun) > 0:
             await self._sleep(settled)
         wanted = {doubt.marker for doubt in doubts}
         found: dict[str, Chat | None] = {}
+        listed = await self._listed(first, last)
+        if listed is None:
+            return found
         # Those that say nothing yet: a question may show only when its chat is over.
         pending = [
             conversation.id
-            for conversation in await self._listed(first, last)
+            for conversation in listed
             if conversation.id not in self._known and MARKER_FIELD not in conversation.meta_data
         ]
         arrived: set[str] = set()
@@ -147,7 +152,7 @@ class Finder:
                     still.append(conversation_id)
                     arrived |= {marker} if marker is not None else set()
             pending = still
-            wait = CHAT_POLLS.wait(age=self._clock() - begun, left=self._patience - (self._clock() - begun), chance=0.0)
+            wait = CHAT_POLLS.wait(age=self._clock() - begun, left=end - self._clock(), chance=0.0)
             if wait is None:
                 break
             if pending and wanted - found.keys():
@@ -160,14 +165,18 @@ class Finder:
         """Return the error of a chat of which nobody can tell whether it was bought."""
         return CozeOutcomeUnknownError(
             f"A chat with bot {self._bot_id!r} may have been sent; its reply was lost, and Coze does not show what became of "
-            "it. It is billed as far as it went. Nothing more was sent for its rows. To ask them, and pay, anew, run the failed rows again, or set "
-            'on_unknown="resend".',
+            "it. It is billed as far as it went. Nothing more was sent for its rows. To ask, and pay, anew, run the failed rows again, "
+            'or set on_unknown="resend".',
             bot_id=self._bot_id,
             conversation_id=doubt.conversation_id,
         )
 
-    async def _listed(self, first: float, last: float) -> list[Conversation]:
-        """List the bot's conversations that can have been made between two moments (Unix seconds)."""
+    def _left(self) -> float:
+        """Return the seconds that a search may take."""
+        return self._patience if self._until is None else min(self._patience, self._until - self._clock())
+
+    async def _listed(self, first: float, last: float) -> list[Conversation] | None:
+        """List the bot's conversations that can have been made between two moments (Unix seconds). None: it has too many newer ones."""
         listed: list[Conversation] = []
         for number in range(1, _MAX_PAGES + 1):
             page = await self._perform(
@@ -177,6 +186,8 @@ class Finder:
             oldest = page.conversations[-1].created_at if page.conversations else 0
             if not page.has_more or 0 < oldest < first - _SKEW_SECONDS:
                 break
+        else:
+            return None  # what is not among the newest may be there all the same
         return [
             conversation
             for conversation in listed

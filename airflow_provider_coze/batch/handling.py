@@ -5,28 +5,28 @@ The order is the point: the intent is durable before the billed request leaves, 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
-from airflow_provider_coze.batch.asks import Answered, Ask, Failed, Live, Outcome
-from airflow_provider_coze.batch.engine import Again, Engine, Split, Stop, Terminal
+from airflow_provider_coze.batch.asks import Ask, Failed, Live, Outcome
+from airflow_provider_coze.batch.doubts import Doubts
+from airflow_provider_coze.batch.engine import Engine, Stop, Terminal
 from airflow_provider_coze.batch.finder import Finder, Perform
 from airflow_provider_coze.batch.journal import Journal
+from airflow_provider_coze.batch.judging import Judge
 from airflow_provider_coze.batch.plan import Doubt, Job, hash_of
-from airflow_provider_coze.batch.results import RowError, RowResult
 from airflow_provider_coze.batch.rows import BadRow
 from airflow_provider_coze.batch.stats import Stats
-from airflow_provider_coze.errors import CozeError, CozeNotFoundError, CozeOutcomeUnknownError, CozeOutputTypeError
+from airflow_provider_coze.errors import CozeError, CozeNotFoundError, CozeProtocolError, CozeRejectedError
 from airflow_provider_coze.protocol.endpoints.workflow import execute_id_in
 from airflow_provider_coze.protocol.messages import Flow
-from airflow_provider_coze.protocol.models import Chat, Usage
 from airflow_provider_coze.protocol.recovery import is_worth_repeating, may_have_started
 
 __all__ = ["Handler", "Kind"]
 
-#: How long lost chats are gathered before they are looked for together.
-_GATHER_SECONDS = 2.0
+#: An answer that cannot be read although Coze can be reached is looked at so often, with such a wait, before its rows go without.
+_LOOKS, _LOOK_AGAIN_SECONDS = 3, 10.0
 
 
 class Kind(Protocol):
@@ -69,11 +69,21 @@ class Handler:
         probes: bool = False,
     ) -> None:
         self._kind, self._engine, self._journal = kind, engine, journal
-        self._perform, self._stats, self._log = perform, stats, log
-        self._clock, self._sleep, self._new_marker, self._push = clock, sleep, new_marker, push
-        self._finder, self._waits, self._ended, self._probes = finder, waits, ended, probes
-        self._doubts: list[Doubt] = []
-        self._unproven: list[Doubt] = []
+        self._perform, self._stats, self._clock = perform, stats, clock
+        self._new_marker, self._push = new_marker, push
+        self._finder, self._waits, self._ended = finder, waits, ended
+        self._judge = judge = Judge(engine=engine, journal=journal, stats=stats, clock=clock, push=push)
+        self._doubts = Doubts(
+            finder=finder,
+            engine=engine,
+            journal=journal,
+            judge=judge,
+            push=push,
+            log=log,
+            clock=clock,
+            sleep=sleep,
+            probes=probes,
+        )
         self.window: list[Live] = []
 
     def is_for_the_window(self, live: Live) -> bool:
@@ -86,7 +96,7 @@ class Handler:
         :raises CozeStateError: the journal cannot be kept, so nothing more is bought.
         """
         if isinstance(job, Doubt):
-            await self._resolve(job)
+            await self._doubts.resolve(job)
             return
         live = job if isinstance(job, Live) else await self._sent(job)
         if live is None:
@@ -101,20 +111,27 @@ class Handler:
     async def _sent(self, ask: Ask) -> Live | None:
         """Send the rows; None: they are dealt with already."""
         marker, conversation_id = self._new_marker(ask), None
-        is_probe = False
-        if self._finder is not None:
-            is_probe = self._probes and self._finder.is_shown is None
-            self._probes = self._probes and not is_probe
+        is_probe = self._doubts.is_to_probe()
+        if self._finder is not None and not is_probe:
             try:
-                conversation_id = None if is_probe else await self._finder.place(marker)
+                conversation_id = await self._finder.place(marker)
             except CozeError as error:
-                self._judge(ask, Failed(error), spent=False)
+                self._judge.judge(ask, Failed(error), spent=False)
                 return None
+        live = await self._started(ask, marker, conversation_id)
+        if is_probe and live is None:
+            self._doubts.probe_failed()
+        return live
+
+    async def _started(self, ask: Ask, marker: str, conversation_id: str | None) -> Live | None:
         now = self._clock()
-        ask = replace(ask, first_at=ask.first_at or now, probes=is_probe)
+        ask = replace(ask, first_at=ask.first_at or now)
         await self._journal.intended(
             ask.indexes, marker=marker, at=now, hash=hash_of(ask.items), conversation_id=conversation_id
         )
+        if not self._engine.goes_on:  # it has been stopped while this waited
+            self._journal.nothing(marker)
+            return None
         self._stats.asked(now, len(ask.items))
         try:
             live = await self._perform(self._kind.start(ask, marker, conversation_id))
@@ -131,89 +148,15 @@ class Handler:
         if execute_id := execute_id_in(error.debug_url):
             ids = {"execute_id": execute_id, "debug_url": error.debug_url or ""}
             self._journal.bought(marker, ids=ids, at=at)
-            self._judge(ask, Failed(error, ids), spent=True, marker=marker)
+            self._judge.judge(ask, Failed(error, ids), spent=True, marker=marker)
         elif not may_have_started(error) or not is_worth_repeating(error):
             self._journal.nothing(marker)
-            self._judge(ask, Failed(error), spent=False)
+            self._judge.judge(ask, Failed(error), spent=False)
         else:
             self._stats.retried("lost")
-            self._doubt(Doubt(ask, marker, at, conversation_id), error)
+            self._doubts.add(Doubt(ask, marker, at, conversation_id), error)
 
-    # --- what is in doubt
-
-    def _doubt(self, doubt: Doubt, error: CozeError | None = None) -> None:
-        if self._finder is None:
-            self._judge(doubt.ask, Failed(_unknown_run(doubt, error)), spent=False, marker=doubt.marker)
-        else:
-            self._push(doubt, 0.0)
-
-    async def _resolve(self, doubt: Doubt) -> None:
-        """Find out whether a request arrived."""
-        if self._finder is None:
-            self._judge(doubt.ask, Failed(_unknown_run(doubt, None)), spent=False, marker=doubt.marker)
-            return
-        try:
-            if doubt.conversation_id:
-                self._resolved(doubt, await self._finder.find(doubt))
-                return
-            self._doubts.append(doubt)
-            await self._sleep(_GATHER_SECONDS)  # the first of those that gather here looks for all of them
-            if doubt not in self._doubts:
-                return
-            doubts, self._doubts = self._doubts, []
-            found = await self._finder.find_listed(doubts)
-        except CozeOutcomeUnknownError as error:
-            self._judge(doubt.ask, Failed(error), spent=False, marker=doubt.marker)
-            return
-        except CozeError as error:
-            self._engine.halt(Stop(Terminal.REFUSED, error))  # it stays in the journal, for a retry
-            return
-        for each in doubts:
-            self._listed(each, found)
-
-    def _listed(self, doubt: Doubt, found: Mapping[str, Chat | None]) -> None:
-        assert self._finder is not None  # noqa: S101 - only it finds
-        if found.get(doubt.marker) is not None:
-            self._finder.is_shown = True
-            self._resolved(doubt, found[doubt.marker])
-        elif doubt.marker in found and self._finder.is_shown:
-            self._resolved(doubt, None)
-        elif doubt.marker in found and self._finder.is_shown is None:
-            self._unproven.append(doubt)  # whether a chat like it would be listed has to be shown first
-        else:
-            self._judge(doubt.ask, Failed(self._finder.unknown(doubt)), spent=False, marker=doubt.marker)
-
-    async def _prove(self, live: Live) -> None:
-        """Find out, by a chat that is known, whether others like it could be found."""
-        assert self._finder is not None  # noqa: S101 - only it proves
-        try:
-            shown = await self._finder.prove(live.marker, live.ids["conversation_id"], live.at)
-        except CozeError as error:
-            self._log.warning("Whether lost chats could be found is not known, so each gets a conversation: %s", error)
-            return
-        self._journal.note(shown=shown)
-        self._log.info(
-            "Coze lists the conversations that it makes: the chats of this batch need none of their own"
-            if shown
-            else "Coze does not list the conversations that it makes, so each chat of this batch gets one of its own"
-        )
-        unproven, self._unproven = self._unproven, []
-        for doubt in unproven:
-            if shown:
-                self._push(doubt, 0.0)
-            else:
-                self._judge(doubt.ask, Failed(self._finder.unknown(doubt)), spent=False, marker=doubt.marker)
-
-    def _resolved(self, doubt: Doubt, chat: Chat | None) -> None:
-        if chat is None:
-            self._journal.nothing(doubt.marker)
-            self._push(replace(doubt.ask, waits=doubt.ask.waits + 1), 0.0)
-            return
-        ids = {"chat_id": chat.id, "conversation_id": chat.conversation_id}
-        self._journal.bought(doubt.marker, ids=ids, at=doubt.at)
-        self._push(Live(doubt.ask, doubt.marker, doubt.at, ids, is_old=True), 0.0)
-
-    # --- reading and judging
+    # --- reading
 
     async def _collect(self, live: Live) -> None:
         outcome: Outcome | None = live.answered
@@ -222,123 +165,27 @@ class Handler:
                 outcome = await self._perform(self._kind.to_end(live))
             except CozeNotFoundError as error:
                 outcome = Failed(error, live.ids)
+            except (CozeProtocolError, CozeRejectedError) as error:
+                # Of this one alone: it must not end the batch, and every try after it.
+                if live.looks < _LOOKS:
+                    self._push(replace(live, looks=live.looks + 1, is_old=True), _LOOK_AGAIN_SECONDS)
+                    return
+                outcome = Failed(error, live.ids)
             except CozeError as error:
                 self._engine.halt(Stop(Terminal.REFUSED, error))  # it stays in the journal, and a retry goes on with it
                 return
         if outcome is None:
             return  # the batch's time is up: a retry goes on with it
-        if live.ask.probes and self._finder is not None and self._finder.is_shown is None:
-            await self._prove(live)
         if isinstance(outcome, Failed):
-            self._judge(live.ask, outcome, spent=True, marker=live.marker)
+            self._judge.judge(live.ask, outcome, spent=True, marker=live.marker)
         else:
-            self._answered(live, outcome)
-
-    def _answered(self, live: Live, answer: Answered) -> None:
-        usage = answer.usage
-        good = [item for item in live.ask.items if item.index not in answer.invalid]
-        bad = tuple(item for item in live.ask.items if item.index in answer.invalid)
-        for item in good:
-            result = RowResult(
-                item.index,
-                item.hash,
-                answer.outputs[item.index],
-                usage=usage,
-                ids=answer.ids,
-                tries=live.ask.tries + 1,
-                seconds=self._seconds(live.ask),
-            )
-            self._over(result, usage)
-            usage = None  # of the request as a whole, and so with its first row
-        if bad:
-            ids = {name: value for name, value in answer.ids.items() if name != "debug_url"}
-            error = CozeOutputTypeError(
-                f"The answer was read, and is not what was asked for: {answer.invalid[bad[0].index]}. It is paid for.",
-                debug_url=answer.ids.get("debug_url"),
-                **ids,
-            )
-            ask = replace(live.ask, items=bad)
-            self._judge(ask, Failed(error, answer.ids, usage), spent=True, marker=live.marker if not good else None)
-
-    def _judge(self, ask: Ask, failed: Failed, *, spent: bool, marker: str | None = None) -> None:
-        """Do with rows that have no answer what the engine says.
-
-        :param marker: of the request, which no later try has to go on with.
-        """
-        error = failed.error
-        now = self._clock()
-        match self._engine.judge(ask, error, now, spent=spent):
-            case Again(again, wait):
-                self._close(marker, failed.usage)
-                self._stats.retried(_code(error))
-                self._push(again, wait)
-            case Split(asks):
-                self._close(marker, failed.usage)
-                self._stats.split()
-                for half in asks:
-                    self._push(half, 0.0)
-            case Stop() as stop:
-                self._engine.halt(stop)
-                if spent:
-                    self._record(ask, failed)
-            case _:
-                self._record(ask, failed)
-
-    def _record(self, ask: Ask, failed: Failed) -> None:
-        usage = failed.usage
-        for item in ask.items:
-            result = RowResult(
-                item.index,
-                item.hash,
-                None,
-                RowError.of(failed.error),
-                usage=usage,
-                ids=failed.ids,
-                tries=ask.tries + bool(failed.ids),
-                seconds=self._seconds(ask),
-                value=item.value,
-            )
-            self._over(result, usage)
-            usage = None
+            self._judge.answered(live, outcome)
+        await self._doubts.prove(live)
 
     def bad(self, row: BadRow) -> None:
-        """Record a row that cannot be asked."""
-        error = RowError("CozeInputError", row.code, row.msg)
-        self._over(RowResult(row.index, "", None, error, value=row.value), None)
+        """Note down a row that cannot be asked."""
+        self._judge.bad(row)
 
-    def _over(self, result: RowResult, usage: Usage | None) -> None:
-        self._journal.result(result)
-        ok = result.error is None
-        self._engine.count(ok=ok, tokens=usage.token_count if usage else 0)
-        self._stats.answered(
-            self._clock(),
-            1,
-            ok,
-            result.seconds if result.tries else None,
-            None if result.error is None else str(result.error.code or result.error.type),
-            None if usage is None else usage.input_count,
-            None if usage is None else usage.output_count,
-        )
-
-    def _close(self, marker: str | None, usage: Usage | None) -> None:
-        """Note that a request has ended without an outcome of its rows, which are asked again."""
-        if usage is not None:
-            self._engine.tokens += usage.token_count
-        if marker is not None:
-            self._journal.over(marker, usage)
-
-    def _seconds(self, ask: Ask) -> float:
-        return max(0.0, self._clock() - ask.first_at) if ask.first_at else 0.0
-
-
-def _unknown_run(doubt: Doubt, error: CozeError | None) -> CozeOutcomeUnknownError:
-    why = f": {str(error).rstrip('.')}" if error is not None else ", because the process that started it was killed"
-    return CozeOutcomeUnknownError(
-        f"Whether a run is going on, and billed, cannot be told{why}. Coze lists no runs: see the workflow's own log (运行日志) in Coze. "
-        f"Nothing more was sent for its rows (marker {doubt.marker}). To start, and pay for, another, run the failed rows again, or set "
-        'on_unknown="resend".'
-    )
-
-
-def _code(error: CozeError) -> str:
-    return str(error.code) if error.code else type(error).__name__
+    def give_up(self) -> bool:
+        """Judge what nobody will ever know. False: there is nothing of the kind."""
+        return self._doubts.give_up()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from airflow_provider_coze.batch.asks import Ask, Item, Live
 from airflow_provider_coze.batch.past import Known, OpenSubmission, Past
@@ -40,13 +40,10 @@ class Plan:
 
     :param past: what earlier tries have left.
     :param rows_per_call: how many rows one request carries.
-    :param redo_failed: ask again what has failed for good: an earlier try has ended with that, and the task is retried because of it.
     """
 
     past: Past
     rows_per_call: int = 1
-    redo_failed: bool = False
-    done_before: int = 0  # rows that have an outcome already
     seen: int = 0  # rows that have come in
     seen_all: int | None = None  # how many there are, once all have
     changed: int = 0  # rows whose input is another than the one that an earlier try sent
@@ -68,16 +65,13 @@ class Plan:
             submission = open_by_row.get(row.index)
             if submission is not None:
                 yield from self._adopted(submission, row)
-            elif self._is_done(row):
-                self.done_before += 1
-            else:
+            elif not self._is_done(row):
                 yield from self._packed(row)
         if self._pack:
             yield self._take()
         self.seen_all = self.seen
-        for marker, items in self._waiting.items():  # the input has fewer rows than it had
-            submission = next(found for found in self.past.open if found.marker == marker)
-            yield from self._anew(submission, items)
+        for items in self._waiting.values():  # the input has fewer rows than it had
+            yield from self._anew(items)
 
     def belongs(self, known: Known) -> bool:
         """Tell whether an outcome is of the input as it is now, as far as that was read."""
@@ -92,7 +86,7 @@ class Plan:
         if known.input_hash != item.hash:
             self.changed += 1
             return False
-        return known.ok or not self.redo_failed
+        return True
 
     def _packed(self, item: Item) -> Iterator[Job]:
         self._pack.append(item)
@@ -112,15 +106,20 @@ class Plan:
         del self._waiting[submission.marker]
         ordered = tuple(items[index] for index in submission.rows)
         if hash_of(ordered) != submission.hash:
-            yield from self._anew(submission, items)
+            yield from self._anew(items)
             return
         ask = Ask(ordered, tries=max(0, self.past.tries(ordered[0].index) - 1), first_at=submission.at)
         if submission.ids:
-            yield Live(ask, submission.marker, submission.at, dict(submission.ids), is_old=True)
+            at, sent_to = submission.at, submission.conversation_id
+            yield Live(ask, submission.marker, at, dict(submission.ids), sent_to, is_old=True)
         else:
             yield Doubt(ask, submission.marker, submission.at, submission.conversation_id)
 
-    def _anew(self, submission: OpenSubmission, items: dict[int, Any]) -> Iterator[Job]:
-        self.changed += len(items)
+    def _anew(self, items: Mapping[int, Item]) -> Iterator[Job]:
+        """Ask rows of a request that is not theirs any more, each by itself; other rows of it may have an outcome already."""
         for item in items.values():
-            yield Ask((item,))
+            if self.past.result(item.index) is None:
+                self.changed += 1
+                yield Ask((item,))
+            elif not self._is_done(item):
+                yield Ask((item,))

@@ -9,13 +9,14 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from airflow_provider_coze.batch.asks import Ask, Live
-from airflow_provider_coze.batch.engine import Engine
+from airflow_provider_coze.batch.engine import Engine, Stop, Terminal
 from airflow_provider_coze.batch.finder import Finder, Perform
 from airflow_provider_coze.batch.handling import Handler, Kind
 from airflow_provider_coze.batch.journal import Journal
 from airflow_provider_coze.batch.plan import Job
 from airflow_provider_coze.batch.rows import BadRow
 from airflow_provider_coze.batch.stats import Stats
+from airflow_provider_coze.errors import CozeStateError
 
 __all__ = ["Runner"]
 
@@ -87,12 +88,17 @@ class Runner:
     async def run(self) -> list[Live]:
         """Do all that can be done, and return what is to be waited for elsewhere.
 
+        What goes wrong is raised when all that runs is collected; if the journal cannot be written any more, at once.
+
         :raises CozeStateError: the journal cannot be written, so nothing more is bought.
         :raises CozeInputError: the rows cannot be read any further.
         """
         ticking = asyncio.create_task(self._tick(), name="coze-batch-progress")
         try:
             await self._dispatch()
+            while self._tasks and not isinstance(self._failure, CozeStateError):
+                self._wake.clear()
+                await self._wake.wait()
         finally:
             ticking.cancel()
             for task in self._tasks:
@@ -114,33 +120,55 @@ class Runner:
             self._engine.check(now)
             job = await self._next(now)
             if job is not None:
-                if isinstance(job, Ask) and (wait := self._engine.book(now)) > 0:
-                    self._stats.waited_for_quota(now, wait)
-                    await self._sleep(wait)
+                if isinstance(job, Ask):
+                    await self._quota(now)
                 self._begin(job)
-            elif not await self._something_happens(now):
+            elif not (await self._something_happens(now) or self._gives_up()):
                 return
+
+    def _gives_up(self) -> bool:
+        """Have what only this process could still find out, and cannot, judged. False: nothing is left, or another leg may."""
+        return not self._window and self._engine.goes_on and self._handler.give_up()
+
+    async def _quota(self, now: float) -> None:
+        """Wait for the next of requests_per_minute."""
+        if (wait := self._engine.book(now)) > 0:
+            self._stats.waited_for_quota(now, wait)
+            await self._sleep(wait)
+            self._engine.check(self._clock())
 
     async def _next(self, now: float) -> Job | None:
         """Return what to do now, if there is something and room for it."""
-        if len(self._tasks) + len(self._window) >= self._most and self._engine.goes_on:
-            return None
-        if not self._engine.goes_on:
+        if self._is_full or not self._engine.goes_on:
             return None
         if self._later and self._later[0][0] <= now:
             return heapq.heappop(self._later)[2]
         if not self._chunk and not self._exhausted:
-            self._chunk = await asyncio.to_thread(lambda: list(itertools.islice(self._jobs, _CHUNK)))
+            try:
+                self._chunk = await asyncio.to_thread(lambda: list(itertools.islice(self._jobs, _CHUNK)))
+            except Exception as error:
+                self._fail(error)
+                return None
             self._chunk.reverse()
             self._exhausted = not self._chunk
         return self._chunk.pop() if self._chunk else None
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._tasks) + len(self._window) >= self._most
+
+    def _fail(self, error: BaseException) -> None:
+        """Buy nothing more, because of an error that is raised in the end."""
+        self._failure = self._failure or error
+        self._engine.halt(Stop(Terminal.REFUSED))
+        self._wake.set()
 
     async def _something_happens(self, now: float) -> bool:
         """Wait until there may be something to do again. False: nothing can happen any more, here."""
         idle = not self._tasks
         wait: float | None = None
         if self._engine.goes_on:
-            full = len(self._tasks) + len(self._window) >= self._most
+            full = self._is_full
             if self._later and not full:
                 wait = max(0.0, self._later[0][0] - now)
             if idle and (full or wait is None or (self._window and wait > _WORTH_WAITING_SECONDS)):
@@ -172,6 +200,9 @@ class Runner:
             return
         if isinstance(job, Live) and self._handler.is_for_the_window(job):
             self._window.append(job)
+            self._stats.in_flight = len(self._tasks) + len(self._window)
+            return
+        if isinstance(job, Ask) and not self._engine.goes_on:  # it has been stopped while the quota was waited for
             return
         task = asyncio.create_task(self._handler.handle(job))
         self._tasks.add(task)
@@ -182,8 +213,8 @@ class Runner:
         self._tasks.discard(task)
         self._stats.in_flight = len(self._tasks) + len(self._window)
         self._wake.set()
-        if not task.cancelled() and (error := task.exception()) is not None and self._failure is None:
-            self._failure = error
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
 
     def _push(self, job: Job, wait: float) -> None:
         heapq.heappush(self._later, (self._clock() + wait, next(self._numbers), job))

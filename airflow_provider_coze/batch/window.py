@@ -54,6 +54,6 @@ def read_window(uri: str) -> list[Watched]:
         return [Watched(str(marker), float(at), str(id_), str(conv)) for marker, at, id_, conv in kept["live"]]
     except (CozeError, ValueError, KeyError, TypeError) as error:
         raise CozeStateError(
-            f"What the batch has going cannot be read from {files.shown(uri)} ({type(error).__name__}). It goes on in Coze, and is billed; "
-            "the task looks at its journal, and goes on with it."
+            f"What the batch has going cannot be read from {files.shown(uri)} ({type(error).__name__}). It goes on in Coze, and is "
+            "billed. A retry of the task goes on with it, by the batch's journal. The triggerer has to reach result_path as the workers do."
         ) from error

@@ -129,7 +129,8 @@ class Leg:
             redo = self._is_first and past.ended not in (None, _DEFERRED) and any(not row.ok for row in past.results())
             if redo:
                 journal.again()
-            runner, plan = self._runner(journal, past, self._items(rows, templates), redo=redo)
+                past.forget_failures()
+            runner, plan = self._runner(journal, past, self._items(rows, templates))
             window = await runner.run()
             assert self._engine is not None  # noqa: S101 - the runner has it
             stop = self._engine.stop
@@ -149,9 +150,7 @@ class Leg:
         self._tell(manifest)
         return Over(reason, manifest, stop.error if stop else None)
 
-    def _runner(
-        self, journal: Journal, past: Past, items: Iterator[Item | BadRow], *, redo: bool
-    ) -> tuple[Runner, Plan]:
+    def _runner(self, journal: Journal, past: Past, items: Iterator[Item | BadRow]) -> tuple[Runner, Plan]:
         task = self._task
         total = self._total
         self._engine = engine = Engine(
@@ -166,18 +165,16 @@ class Leg:
             total=total,
         )
         engine.tokens = past.usage.token_count
-        failed = 0
         for known in past.results():
             engine.succeeded += known.ok
-            failed += not known.ok
-        engine.failed = 0 if redo else failed
+            engine.failed += not known.ok
         done = engine.succeeded + engine.failed
         self._stats = self._kept_stats()
         if not self._stats.began:
             self._stats.begin(self._clock(), total, done, failed_before=engine.failed)
         if self._is_first and past.open:
             self._stats.recovered(sum(len(submission.rows) for submission in past.open))
-        plan = Plan(past, rows_per_call=task.rows_per_call, redo_failed=redo)
+        plan = Plan(past, rows_per_call=task.rows_per_call)
         finder = self._finder(past) if task.what == "chat" else None
         lines = Lines(self._stats.began)
         self._meter = meter = BatchMeter(
@@ -221,6 +218,7 @@ class Leg:
             clock=self._clock,
             sleep=task.hook.asleep,
             patience=task.row_timeout or _PATIENCE_SECONDS,
+            until=self._until,
             is_shown=shown if isinstance(shown, bool) else None,
         )
         for submission in past.open:
@@ -255,7 +253,9 @@ class Leg:
         self, journal: Journal, plan: Plan, rows: Iterator[Row | BadRow], stop: Stop | None
     ) -> dict[str, Any]:
         """Write the results, the manifest and the page about the batch, and return the manifest."""
-        count = plan.seen_all if plan.seen_all is not None else plan.seen + sum(1 for _ in rows)
+        count = self._total if plan.seen_all is None else plan.seen_all
+        if count is None:
+            count = plan.seen + sum(1 for _ in rows)
         self._stats.set_total(count)
         manifest = finish(
             journal.claim,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import functools
 from typing import TYPE_CHECKING
 
 from airflow_provider_coze.batch.window import Watched, read_window
@@ -46,35 +46,45 @@ async def watch_batch(trigger: CozeBatchTrigger) -> BatchEvent:
 
 
 async def _enough(trigger: CozeBatchTrigger, window: list[Watched]) -> list[str]:
-    watching = {
-        asyncio.create_task(_watch_run(trigger, each) if trigger.workflow_id else _watch_chat(trigger, each)): each
-        for each in window
-    }
-    pending, ended = set(watching), list[str]()
-    ready_at: float | None = None
+    """Return the markers of what has ended, once that is enough, or has waited for more to end for long enough."""
+    watch = _watch_run if trigger.workflow_id else _watch_chat
+    enough = min(trigger.enough, len(window))
+    ended, mistakes, changed = list[str](), list[BaseException](), asyncio.Event()
+
+    def note(marker: str, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None or isinstance(error, CozeError):
+            ended.append(marker)
+        else:
+            mistakes.append(error)
+        changed.set()
+
+    # With a callback each: asyncio.wait would go through all of the window whenever one of it ends.
+    watching = [asyncio.create_task(watch(trigger, each)) for each in window]
+    for task, each in zip(watching, window, strict=True):
+        task.add_done_callback(functools.partial(note, each.marker))
+    ready: asyncio.Task[None] | None = None
     try:
-        while pending and len(ended) < trigger.enough:
-            left = (
-                None
-                if ready_at is None or trigger.enough >= len(window)
-                else ready_at + _READY_SECONDS - trigger.hook.clock()
-            )
-            if left is not None and left <= 0:
-                break
-            done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            ended += [watching[task].marker for task in done]
-            if done and ready_at is None:
-                ready_at = trigger.hook.clock()
-        for task in watching.keys() - pending:
-            if isinstance(error := task.exception(), Exception) and not isinstance(error, CozeError):
-                raise error
-        ended += [watching[task].marker for task in pending if task.done()]
+        while len(ended) < enough and not mistakes and not (ready and ready.done()):
+            await changed.wait()
+            changed.clear()
+            if ready is None and enough < len(window):
+                ready = asyncio.create_task(_after(trigger, _READY_SECONDS))
+                ready.add_done_callback(lambda _: changed.set())
     finally:
-        for task in pending:
+        others = [task for task in (*watching, ready) if task is not None and not task.done()]
+        for task in others:
             task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*pending, return_exceptions=True)
+        await asyncio.gather(*others, return_exceptions=True)
+    if mistakes:
+        raise mistakes[0]
     return ended
+
+
+async def _after(trigger: CozeBatchTrigger, seconds: float) -> None:
+    await trigger.hook.asleep(seconds)
 
 
 async def _watch_chat(trigger: CozeBatchTrigger, watched: Watched) -> None:

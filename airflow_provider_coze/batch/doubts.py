@@ -1,0 +1,177 @@
+"""Requests of which nobody knows whether they arrived: found in Coze, sent again, or given up as unknown.
+
+A run cannot be found. A chat with a conversation of its own can; one without waits until a chat that is known has shown that it could
+have been found, for only then "not there" means that it never arrived (see ``finder``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from airflow_provider_coze.batch.asks import Failed, Live
+from airflow_provider_coze.batch.engine import Engine, Stop, Terminal
+from airflow_provider_coze.batch.finder import Finder
+from airflow_provider_coze.batch.journal import Journal
+from airflow_provider_coze.batch.judging import Judge
+from airflow_provider_coze.batch.plan import Doubt, Job
+from airflow_provider_coze.errors import CozeError, CozeOutcomeUnknownError, CozeTransportError
+from airflow_provider_coze.protocol.models import Chat
+
+__all__ = ["Doubts"]
+
+#: How long lost chats are gathered before they are looked for together.
+_GATHER_SECONDS = 2.0
+
+
+class Doubts:
+    """What is in doubt in one batch.
+
+    :param finder: finds chats. None: what is in doubt cannot be found, as runs.
+    :param push: takes a job that is to be done after so many seconds.
+    :param probes: whether to find out if chats can do without conversations of their own.
+    """
+
+    def __init__(
+        self,
+        *,
+        finder: Finder | None,
+        engine: Engine,
+        journal: Journal,
+        judge: Judge,
+        push: Callable[[Job, float], None],
+        log: Any,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[object]],
+        probes: bool,
+    ) -> None:
+        self._finder, self._engine, self._journal, self._judge = finder, engine, journal, judge
+        self._push, self._log, self._clock, self._sleep, self._probes = push, log, clock, sleep, probes
+        self._gathered: list[Doubt] = []
+        self._unproven: list[Doubt] = []
+        self._is_probing = self._is_proving = False
+
+    def add(self, doubt: Doubt, error: CozeError | None = None) -> None:
+        """Take a request whose reply was lost.
+
+        :param error: what became of the reply. None: it was lost with a process.
+        """
+        if self._finder is None:
+            self._judge.judge(doubt.ask, Failed(_unknown_run(doubt, error)), spent=False, marker=doubt.marker)
+        else:
+            self._push(doubt, 0.0)
+
+    async def resolve(self, doubt: Doubt) -> None:
+        """Find out whether a request arrived."""
+        if self._finder is None:
+            self.add(doubt)
+            return
+        try:
+            if doubt.conversation_id:
+                self._resolved(doubt, await self._finder.find(doubt))
+                return
+            self._gathered.append(doubt)
+            await self._sleep(_GATHER_SECONDS)  # the first of those that gather here looks for all of them
+            if doubt not in self._gathered:
+                return
+            doubts, self._gathered = self._gathered, []
+            found = await self._finder.find_listed(doubts)
+        except CozeOutcomeUnknownError as error:
+            if self._engine.check(self._clock()):  # else it stays in the journal as well: a retry has more time to look
+                self._judge.judge(doubt.ask, Failed(error), spent=False, marker=doubt.marker)
+            return
+        except CozeError as error:
+            self._engine.halt(Stop(Terminal.REFUSED, error))  # it stays in the journal, for a retry
+            return
+        for each in doubts:
+            self._listed(each, found)
+
+    def is_to_probe(self) -> bool:
+        """Tell whether the next chat is the one that shows if chats can do without conversations of their own; one at a time."""
+        if self._finder is None or self._finder.is_shown is not None or not self._probes or self._is_probing:
+            return False
+        self._is_probing = True
+        return True
+
+    def probe_failed(self) -> None:
+        """Have another chat show it, because this one did not begin."""
+        self._is_probing = False
+
+    async def prove(self, live: Live) -> None:
+        """Find out, by a chat that is over, whether others like it could be found; if that is not known, and it can show it."""
+        if self._finder is None or self._finder.is_shown is not None or live.conversation_id or self._is_proving:
+            return
+        self._is_proving = True
+        try:
+            shown = await self._finder.prove(live.marker, live.ids["conversation_id"], live.at)
+        except CozeError as error:
+            self._probes = False
+            self._log.warning("Whether lost chats could be found is not known, so each gets a conversation: %s", error)
+        else:
+            if self._finder.is_shown is None:
+                self._is_now_known(shown=shown)
+        finally:
+            self._is_proving = self._is_probing = False
+
+    def give_up(self) -> bool:
+        """Judge lost chats that still wait for a proof, when nothing is left that could bring one. False: there are none."""
+        unproven, self._unproven = self._unproven, []
+        for doubt in unproven:
+            self._is_unknown(doubt)
+        return bool(unproven)
+
+    def _listed(self, doubt: Doubt, found: Mapping[str, Chat | None]) -> None:
+        assert self._finder is not None  # noqa: S101 - only it finds
+        chat = found.get(doubt.marker)
+        if chat is not None and not self._finder.is_shown:
+            self._is_now_known(shown=True)
+        if chat is not None or (doubt.marker in found and self._finder.is_shown):
+            self._resolved(doubt, chat)
+        elif doubt.marker in found and self._finder.is_shown is None:
+            self._unproven.append(doubt)  # whether a chat like it would be listed has to be shown first
+        elif self._engine.check(self._clock()):
+            self._is_unknown(doubt)
+
+    def _is_now_known(self, *, shown: bool) -> None:
+        """Note whether chats without conversations of their own are found, and go on with those that waited for it."""
+        assert self._finder is not None  # noqa: S101 - only it finds
+        self._finder.is_shown = shown
+        self._journal.note(shown=shown)
+        self._log.info(
+            "Coze lists the conversations that it makes: the chats of this batch need none of their own"
+            if shown
+            else "Coze does not list the conversations that it makes, so each chat of this batch gets one of its own"
+        )
+        unproven, self._unproven = self._unproven, []
+        for doubt in unproven:
+            if shown:
+                self._push(doubt, 0.0)
+            else:
+                self._is_unknown(doubt)
+
+    def _is_unknown(self, doubt: Doubt) -> None:
+        assert self._finder is not None  # noqa: S101 - of a run it is known at once
+        self._judge.judge(doubt.ask, Failed(self._finder.unknown(doubt)), spent=False, marker=doubt.marker)
+
+    def _resolved(self, doubt: Doubt, chat: Chat | None) -> None:
+        if chat is None:
+            self._journal.nothing(doubt.marker)
+            error = CozeTransportError(
+                "A chat was sent, and its conversation shows that it never arrived. Nothing was started, so nothing is billed. "
+                "A retry sends it again.",
+                never_sent=True,
+            )
+            self._judge.judge(doubt.ask, Failed(error), spent=False)
+            return
+        ids = {"chat_id": chat.id, "conversation_id": chat.conversation_id}
+        self._journal.bought(doubt.marker, ids=ids, at=doubt.at)
+        self._push(Live(doubt.ask, doubt.marker, doubt.at, ids, doubt.conversation_id, is_old=True), 0.0)
+
+
+def _unknown_run(doubt: Doubt, error: CozeError | None) -> CozeOutcomeUnknownError:
+    why = f": {str(error).rstrip('.')}" if error is not None else ", because the process that started it was killed"
+    return CozeOutcomeUnknownError(
+        f"Whether a run is going on, and billed, cannot be told{why}. Coze lists no runs: see the workflow's own log (运行日志) in Coze. "
+        f"Nothing more was sent for its rows (marker {doubt.marker}). To start, and pay for, another, run the failed rows again, or set "
+        'on_unknown="resend".'
+    )
