@@ -30,9 +30,11 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": "Coze",
                 "python-modules": [
                     "airflow_provider_coze.operators.chat",
+                    "airflow_provider_coze.operators.chat_batch",
                     "airflow_provider_coze.operators.chatflow",
                     "airflow_provider_coze.operators.file",
                     "airflow_provider_coze.operators.workflow",
+                    "airflow_provider_coze.operators.workflow_batch",
                 ],
             }
         ],
@@ -41,6 +43,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": "Coze",
                 "python-modules": [
+                    "airflow_provider_coze.triggers.batch",
                     "airflow_provider_coze.triggers.chat",
                     "airflow_provider_coze.triggers.question",
                     "airflow_provider_coze.triggers.workflow",

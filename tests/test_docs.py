@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -13,18 +14,25 @@ from typing import Any
 import pytest
 
 from airflow_provider_coze import errors
+from airflow_provider_coze.batch.manifest import Manifest
+from airflow_provider_coze.batch.results import BUCKETS, RowError, RowResult, bucket_of
+from airflow_provider_coze.batch.rows import CODES
 from airflow_provider_coze.get_provider_info import get_provider_info
 from airflow_provider_coze.hooks.coze import CozeHook
 from airflow_provider_coze.operators.base import CozeOperator
+from airflow_provider_coze.operators.batch import BatchOperator
 from airflow_provider_coze.operators.chat import CozeChatOperator
+from airflow_provider_coze.operators.chat_batch import CozeChatBatchOperator
 from airflow_provider_coze.operators.chatflow import CozeChatflowOperator
 from airflow_provider_coze.operators.file import CozeFileUploadOperator
 from airflow_provider_coze.operators.workflow import CozeWorkflowOperator
+from airflow_provider_coze.operators.workflow_batch import CozeWorkflowBatchOperator
 from airflow_provider_coze.protocol.endpoints import account, chat, conversation, workflow
-from airflow_provider_coze.protocol.models import Chat, RunHistory
+from airflow_provider_coze.protocol.models import Chat, RunHistory, Usage
 from airflow_provider_coze.sensors.coze import CozeChatSensor, CozeWorkflowSensor
+from airflow_provider_coze.triggers.batch import CozeBatchTrigger
 from airflow_provider_coze.triggers.chat import CozeChatTrigger
-from airflow_provider_coze.triggers.events import ChatEvent, RunEvent
+from airflow_provider_coze.triggers.events import BatchEvent, ChatEvent, RunEvent
 from airflow_provider_coze.triggers.question import CozeQuestionTrigger
 from airflow_provider_coze.triggers.workflow import CozeWorkflowTrigger
 from tests import docs_parts, test_layers
@@ -248,9 +256,14 @@ OPERATORS = (
     CozeWorkflowOperator,
     CozeChatflowOperator,
     CozeFileUploadOperator,
+    BatchOperator,
+    CozeChatBatchOperator,
+    CozeWorkflowBatchOperator,
 )
+#: What is no operator by itself says no fields; those of its parameters are marked as its subclasses have them.
+BASES: dict[type, Any] = {CozeOperator: CozeChatOperator, BatchOperator: CozeChatBatchOperator}
 SENSORS = (CozeChatSensor, CozeWorkflowSensor)
-TRIGGERS = (CozeChatTrigger, CozeWorkflowTrigger, CozeQuestionTrigger)
+TRIGGERS = (CozeChatTrigger, CozeWorkflowTrigger, CozeBatchTrigger, CozeQuestionTrigger)
 
 
 def _parameters(kind: type) -> dict[str, inspect.Parameter]:
@@ -277,7 +290,7 @@ def test_parameters_and_defaults_are_those_of_the_code(kind: type) -> None:
 def test_templated_parameters_are_marked(kind: Any) -> None:
     rows = _table(_section(_read(REFERENCE), kind.__name__), "parameter")
     templated = {_ticked(row["parameter"]) for row in rows if row["templated"] == "yes"}
-    fields = CozeChatOperator.template_fields if kind is CozeOperator else kind.template_fields
+    fields = BASES.get(kind, kind).template_fields
     assert templated == set(fields) & set(_parameters(kind))
 
 
@@ -286,9 +299,10 @@ def test_templated_parameters_are_marked(kind: Any) -> None:
     [
         ("ChatEvent", ChatEvent(Chat(id="1", conversation_id="2", status="completed"), 0.0)),
         ("RunEvent", RunEvent(RunHistory(execute_id="1", execute_status="Success"), "2", 0.0)),
+        ("BatchEvent", BatchEvent("folder", 0.0)),
     ],
 )
-def test_fields_of_events_are_those_of_the_code(title: str, event: ChatEvent | RunEvent) -> None:
+def test_fields_of_events_are_those_of_the_code(title: str, event: ChatEvent | RunEvent | BatchEvent) -> None:
     rows = _table(_section(_read(REFERENCE), title), "field")
     assert [_ticked(row["field"]) for row in rows] == list(event.to_payload())
 
@@ -331,7 +345,7 @@ def test_errors_and_their_inheritance_are_those_of_the_code() -> None:
 
 def test_attributes_of_errors_are_those_of_the_code() -> None:
     rows = _table(_section(_read("docs/reference/errors.md"), "The attributes"), "attribute")
-    special = ["tool_calls", "interrupt"]
+    special = ["tool_calls", "interrupt", "result_uri", "failed_uri"]
     assert [_ticked(row["attribute"]) for row in rows] == [*errors.CozeError._fields(), *special]
 
 
@@ -366,6 +380,37 @@ def test_fields_of_the_connection_are_those_of_the_code() -> None:
     )
     standard = {_ticked(row["field"]) for row in _table(_section(text, "Standard fields"), "field")}
     assert standard == {"host", "password", "schema", "port", "login"}
+
+
+# --- reference: the files of a batch
+
+FILES = "docs/reference/batch-files.md"
+
+
+def test_keys_of_a_manifest_are_those_of_the_code() -> None:
+    manifest = Manifest("b", "1", "r", None, 1, 0, 0, {}, Usage(), True, "succeeded")
+    rows = _table(_section(_read(FILES), "The manifest"), "key")
+    documented = [name for row in rows for name in re.findall(r"`(\w+)`", row["key"])]
+    assert documented == [*manifest.to_dict(), "report_uri"]
+
+
+def test_keys_of_a_result_are_those_of_the_code() -> None:
+    failed = RowResult(0, "h", None, RowError("CozeRunFailedError", 5000, "m"))
+    rows = _table(_section(_read(FILES), "A result"), "key")
+    assert [_ticked(row["key"]) for row in rows] == list(json.loads(failed.to_line()))
+
+
+def test_ends_of_rows_are_those_of_the_code() -> None:
+    rows = _table(_section(_read(FILES), "A result"), "`counts` has")
+    assert [_ticked(row["`counts` has"]) for row in rows] == list(BUCKETS)
+    for row in rows:
+        named = re.findall(r"`(Coze\w+)`", row["`error.type`"])
+        assert {bucket_of(name) for name in named} <= {_ticked(row["`counts` has"])}
+
+
+def test_codes_of_rows_that_are_not_sent_are_those_of_the_code() -> None:
+    rows = _table(_section(_read(FILES), "A result"), "code")
+    assert [_ticked(row["code"]) for row in rows] == list(CODES)
 
 
 # --- explanation: architecture
