@@ -8,6 +8,17 @@ from airflow_provider_coze.operators.chat_batch import CozeChatBatchOperator
 from airflow_provider_coze.operators.workflow_batch import CozeWorkflowBatchOperator
 
 with DAG("coze_batches", schedule="@daily", catchup=False) as dag:
+    # [START short]
+    CozeChatBatchOperator(
+        task_id="sort_all_reviews",
+        bot_id="7511000000000000008",
+        inputs="s3://my_connection@reviews/{{ ds }}.csv",  # or a list, an XCom, JSON lines, Parquet
+        message="Is this review good, mixed or bad? Answer with that word. {{ row.review }}",
+        output_type=Literal["good", "mixed", "bad"],
+        result_path="s3://my_connection@reviews/answers",
+    )
+    # [END short]
+
     # [START night]
     CozeChatBatchOperator(
         task_id="sort_reviews",
