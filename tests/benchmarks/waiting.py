@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import bisect
 import json
+import math
 import os
 import sys
 import time
@@ -35,11 +36,6 @@ class Given:
     qps: int = 400
     seconds: str = "uniform:20..120"
 
-    @property
-    def interval(self) -> float:
-        """Seconds between two looks at a chat while all are waiting."""
-        return max(CEILING_SECONDS, self.chats / self.qps)
-
 
 def run(*, quick: bool = False) -> Result:
     """Let the chats be waited for, and judge by the stand-in's clock, which is this machine's."""
@@ -60,16 +56,18 @@ def result(given: Given, waited: Mapping[str, Any], chats: Mapping[str, Sequence
     reported = sorted(waited["events"].values())
     lags = {id_: waited["events"][id_] - ended for id_, (_, ended, _) in chats.items()}
 
-    def interval(at: float) -> float:
-        """Return the seconds between two looks at a chat that the budget allows to all who wait, ended or not."""
-        return max(CEILING_SECONDS, (len(reported) - bisect.bisect_left(reported, at)) / given.qps)
-
-    late = [lags[id_] - interval(ended) for id_, (_, ended, _) in chats.items()]
     # There is work as long as a quarter more wait than the budget allows to be looked at as often as they would be without one.
     enough = int(1.25 * given.qps * CEILING_SECONDS)
     busy_until = reported[-enough] if len(reported) >= enough else 0.0
     busy = stats["per_second"]["chat"][1 : max(2, int(busy_until - stats["first"]))]
-    used = sum(busy) / len(busy) / given.qps if busy else float("nan")
+    used = sum(busy) / len(busy) / given.qps if busy else math.nan
+    rate = given.qps if math.isnan(used) else used * given.qps
+
+    def interval(at: float) -> float:
+        """Return the seconds between two looks at a chat, if all who wait, ended or not, are looked at in turn."""
+        return max(CEILING_SECONDS, (len(reported) - bisect.bisect_left(reported, at)) / rate)
+
+    late = [lags[id_] - interval(ended) for id_, (_, ended, _) in chats.items()]
     worst, beat = stats["worst"]["chat"], percentile(waited["beats"], 0.99) * 1000
     lag, over = list(lags.values()), percentile(late, 0.99)
     rows = [
