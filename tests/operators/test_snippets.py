@@ -1,7 +1,8 @@
-"""The code of the pages about streams, chatflows and typed output, run as it stands there."""
+"""The code of the pages about streams, chatflows, typed output and batches, run as it stands there."""
 
 from __future__ import annotations
 
+import json
 import runpy
 from pathlib import Path
 from typing import Any
@@ -70,3 +71,54 @@ def test_the_page_about_typed_output_gets_what_it_asks_for(coze: Coze) -> None:
     assert made["Review"](**answer).stars == 3
     assert execute(coze, made["dag"].get_task("largest"))[0] == {"name": "East", "population": 563_717_119}
     assert len(coze.ledger) == 2
+
+
+# --- batches
+
+
+def batch(coze: Coze, task: Any, tmp_path: Path, **arguments: Any) -> tuple[dict[str, Any], list[Any]]:
+    """Return the manifest of a batch of a page, and its outputs. Time passes here as fast as it can, so nothing has an end by time."""
+    given = {"deferrable": False, "timeout": None, "row_timeout": None, "result_path": str(tmp_path), **arguments}
+    for name, value in given.items():
+        setattr(task, name, value)
+    manifest = coze.prepared(task).execute({"ti": TaskInstance(), "task": task, "ds": "2025-12-04"})
+    lines = Path(manifest["result_uri"]).read_text(encoding="utf-8").splitlines()
+    return manifest, [json.loads(line)["output"] for line in lines]
+
+
+@pytest.mark.parametrize("name", ["sort_reviews", "sort_all_reviews"])
+def test_the_page_about_batches_sorts_reviews_of_a_file(coze: Coze, tmp_path: Path, name: str) -> None:
+    reviews = Path(__file__).parents[2] / "example_dags" / "data" / "product_reviews.csv"
+    task = of_page("batches")["dag"].get_task(name)
+    manifest, moods = batch(coze, task, tmp_path, inputs=str(reviews), max_error_ratio=None)
+    assert moods[:3] == ["good", "bad", "mixed"]
+    assert manifest["counts"]["succeeded"] == 10
+    assert len(Path(manifest["failed_uri"]).read_text(encoding="utf-8").splitlines()) == 2
+
+
+def test_the_page_about_batches_keeps_the_types_of_parameters(coze: Coze, tmp_path: Path) -> None:
+    task = of_page("batches")["dag"].get_task("price_orders")
+    _, outputs = batch(coze, task, tmp_path, inputs=[{"order_id": 7}, {"order_id": 8, "country": "FR"}])
+    notes = ["Order 7 of 2025-12-04, row 0", "Order 8 of 2025-12-04, row 1"]
+    assert [output["output"] for output in outputs] == [
+        {"order": 7, "note": notes[0], "country": "CN", "currency": "CNY"},
+        {"order": 8, "note": notes[1], "country": "FR", "currency": "CNY"},
+    ]
+
+
+def test_the_page_about_batches_lets_rows_share_a_request(coze: Coze, tmp_path: Path) -> None:
+    def languages(message: str) -> str:
+        rows = json.loads(message[message.rindex("\n[{") :])
+        return json.dumps([{"index": row["index"], "output": "zh" if row["input"] > "z" else "en"} for row in rows])
+
+    task = of_page("batches")["dag"].get_task("sort_titles")
+    task.bot_id = coze.emulator.add_bot(answer=languages).id
+    titles = [{"title": title} for title in ("茶", "Tea", "Cup") * 10]
+    manifest, outputs = batch(coze, task, tmp_path, inputs=titles)
+    assert outputs == ["zh", "en", "en"] * 10
+    assert len(coze.ledger) == 2
+    assert manifest["terminal_reason"] == "succeeded"
+
+
+def test_the_page_about_mapped_tasks_gives_them_a_pool() -> None:
+    assert of_page("mapped")["dag"].get_task("write_report").partial_kwargs["pool"] == "coze_reports"
