@@ -1,11 +1,25 @@
 """DAGs of the page about batches. Their ids are those of the emulator's default world."""
 
-from typing import Literal
+import json
+from collections.abc import Iterator
+from typing import Any, Literal
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, ObjectStoragePath
 
 from airflow_provider_coze.operators.chat_batch import CozeChatBatchOperator
 from airflow_provider_coze.operators.workflow_batch import CozeWorkflowBatchOperator
+
+
+# [START results]
+def results(uri: str) -> Iterator[dict[str, Any]]:
+    """Read what result_uri or failed_uri names, wherever it is."""
+    place = ObjectStoragePath(uri)
+    for part in sorted(place.parent.glob(place.name), key=str):
+        with part.open(encoding="utf-8") as lines:
+            yield from map(json.loads, lines)
+
+
+# [END results]
 
 with DAG("coze_batches", schedule="@daily", catchup=False) as dag:
     # [START short]

@@ -93,6 +93,9 @@ def test_the_page_about_batches_sorts_reviews_of_a_file(coze: Coze, tmp_path: Pa
     manifest, moods = batch(coze, task, tmp_path, inputs=str(reviews), max_error_ratio=None)
     assert moods[:3] == ["good", "bad", "mixed"]
     assert manifest["counts"]["succeeded"] == 10
+    read = of_page("batches")["results"]
+    assert [row["output"] for row in read(manifest["result_uri"])] == moods
+    assert [row["index"] for row in read(manifest["failed_uri"].replace("00000", "*"))] == [4, 11]
     assert len(Path(manifest["failed_uri"]).read_text(encoding="utf-8").splitlines()) == 2
 
 
