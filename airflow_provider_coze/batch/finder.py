@@ -69,6 +69,8 @@ class Finder:
         self._bot_id, self._perform, self._retry = bot_id, perform, retry
         self._clock, self._sleep, self._patience, self._until = clock, sleep, patience, until
         self._known: set[str] = set()
+        # Conversation → the marker of its question, which may be that of a request that is in doubt only later.
+        self._markers: dict[str, str] = {}
         self._readers = asyncio.Semaphore(_READERS)
 
     def know(self, conversation_id: str) -> None:
@@ -128,6 +130,7 @@ class Finder:
         if (settled := last + _SETTLE_SECONDS - begun) > 0:
             await self._sleep(settled)
         wanted = {doubt.marker for doubt in doubts}
+        looked_for = {None, *wanted}
         found: dict[str, Chat | None] = {}
         listed = await self._listed(first, last)
         if listed is None:
@@ -136,7 +139,9 @@ class Finder:
         pending = [
             conversation.id
             for conversation in listed
-            if conversation.id not in self._known and MARKER_FIELD not in conversation.meta_data
+            if conversation.id not in self._known
+            and MARKER_FIELD not in conversation.meta_data
+            and self._markers.get(conversation.id) in looked_for
         ]
         arrived: set[str] = set()
         while pending and wanted - found.keys():
@@ -144,7 +149,7 @@ class Finder:
             still = []
             for conversation_id, (marker, chat) in zip(pending, looked, strict=True):
                 if marker is not None and marker not in wanted:
-                    self.know(conversation_id)
+                    self._markers[conversation_id] = marker
                 elif chat is not None and marker is not None:
                     found[marker] = chat
                     self.know(conversation_id)

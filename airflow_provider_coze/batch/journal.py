@@ -8,7 +8,7 @@ One event is one line of JSON. The marker, which a request carries, is what an e
     {"t": "over", "marker", "usage"?}                                           it was, and ended; its rows get another request
     {"t": "result", "index", "input_hash", "output", …}                         the final outcome of one row, see ``results``
     {"t": "note", "facts": {…}}                                                 about the batch as a whole
-    {"t": "again"}                                                              rows that failed before are asked again
+    {"t": "again", "unknown"}                                                   rows that failed before are asked again
     {"t": "ended", "reason"}                                                    the attempt is over
 
 What a kill leaves to be looked for by the next attempt, which for a chat can find out, and for a run cannot:
@@ -160,9 +160,12 @@ class Journal:
         """Note the final outcome of a row."""
         self._add(RESULT_PREFIX + row.to_line()[1:])
 
-    def again(self) -> None:
-        """Note that the rows which have failed so far are to be asked again: their outcomes do not count any more."""
-        self._note({"t": "again"})
+    def again(self, *, unknown: bool) -> None:
+        """Note that the rows which have failed so far are to be asked again: their outcomes do not count any more.
+
+        :param unknown: also those of which nobody knows whether they were asked.
+        """
+        self._note({"t": "again", "unknown": unknown})
 
     def note(self, **facts: Any) -> None:
         """Note something about the batch that later attempts read in ``Past.notes``; JSON types."""

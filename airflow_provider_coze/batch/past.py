@@ -21,6 +21,7 @@ __all__ = ["Known", "OpenSubmission", "Past", "read_past", "scan"]
 #: A row that no attempt has an outcome for.
 _NO_BUCKET = -1
 _SUCCEEDED = BUCKETS.index(bucket_of(None))
+_UNKNOWN = BUCKETS.index("unknown")
 #: Codes are kept as numbers of 64 bits; Coze's have ten digits.
 _NO_CODE = -(2**63)
 
@@ -148,10 +149,11 @@ class Past:
         self._codes[slot] = code if isinstance(code, int) and -(2**63) < code < 2**63 else _NO_CODE
         self._segments[slot], self._offsets[slot], self._lengths[slot] = place
 
-    def forget_failures(self) -> None:
-        """Take in that rows which have failed so far are asked again, as if for the first time."""
+    def forget_failures(self, *, unknown: bool = True) -> None:
+        """Take in that rows which have failed so far are asked again, as if for the first time; *unknown* ones only if it says so."""
+        kept = (_NO_BUCKET, _SUCCEEDED) if unknown else (_NO_BUCKET, _SUCCEEDED, _UNKNOWN)
         for index, slot in self._slots.items():
-            if self._buckets[slot] not in (_NO_BUCKET, _SUCCEEDED):
+            if self._buckets[slot] not in kept:
                 self._buckets[slot] = _NO_BUCKET
                 self._tried[slot] = int(index in self._open_of)
 
@@ -262,7 +264,7 @@ def _take_in(past: Past, event: Mapping[str, Any]) -> None:
         case "over":
             past.over(_text(event, "marker"), _usage(event.get("usage")))
         case "again":
-            past.forget_failures()
+            past.forget_failures(unknown=bool(event.get("unknown", True)))
         case "note":
             past.notes.update(event["facts"])
         case "ended":

@@ -21,12 +21,14 @@ from airflow_provider_coze.batch.owner import JOURNAL
 from airflow_provider_coze.batch.past import Past, read_past
 from airflow_provider_coze.batch.plan import Plan
 from airflow_provider_coze.batch.progress import Lines, progress_line, summary_table
+from airflow_provider_coze.batch.results import FailedRow
 from airflow_provider_coze.batch.rows import BadRow, Row, count_rows, read_rows
-from airflow_provider_coze.batch.runner import Runner
+from airflow_provider_coze.batch.runner import TICK_SECONDS, Runner
 from airflow_provider_coze.batch.stats import Stats
 from airflow_provider_coze.batch.templates import RowTemplates
 from airflow_provider_coze.batch.window import write_window
 from airflow_provider_coze.errors import CozeError, CozeStateError
+from airflow_provider_coze.hooks.gate import lines_of
 from airflow_provider_coze.observing.batch_metrics import BatchMeter
 from airflow_provider_coze.operators.purchase import identity_of
 from airflow_provider_coze.state.record import fingerprint
@@ -41,6 +43,10 @@ __all__ = ["Leg", "Over"]
 _WORTH_A_PROBE = 100
 #: How long a chat that has arrived, and that nobody can name yet, is looked for where rows have no time limit.
 _PATIENCE_SECONDS = 300.0
+#: Requests in flight where the DAG does not say. A burst on a worker costs some seconds, whatever it sends, so it sends more.
+_IN_FLIGHT, _DEFERRED_IN_FLIGHT = 50, 500
+#: Requests of the budget's class for one row, at least: the start, a look, and the answer of a chat.
+_CALLS_OF_A_CHAT, _CALLS_OF_A_RUN = 3, 2
 #: How a leg ends that is followed by another one of the same try.
 _DEFERRED = "deferred"
 
@@ -74,6 +80,7 @@ class Leg:
         self.waiting = self.enough = 0
         self._engine: Engine | None = None
         self._total: int | None = None
+        self._examples: Sequence[FailedRow] = ()
         self._stats = Stats()
         self._numbers = itertools.count()
 
@@ -126,19 +133,21 @@ class Leg:
         )
         async with task.hook.pooled(), journal:
             past = await asyncio.to_thread(read_past, self.folder)
-            redo = self._is_first and past.ended not in (None, _DEFERRED) and any(not row.ok for row in past.results())
-            if redo:
-                journal.again()
-                past.forget_failures()
+            if self._asks_again(past):
+                resends = task.on_unknown == "resend"
+                journal.again(unknown=resends)
+                past.forget_failures(unknown=resends)
             runner, plan = self._runner(journal, past, self._items(rows, templates))
             window = await runner.run()
             assert self._engine is not None  # noqa: S101 - the runner has it
             stop = self._engine.stop
+            if stop is not None and runner.has_done_all and plan.seen_all is not None:
+                stop = None  # its last row came in when the time, or the budget, was over: nothing is missing
             if window and stop is None:
                 self.enough = len(window) if runner.has_sent_all else max(1, len(window) // 2)
                 await self._hand_over(window, journal)
                 return None
-            if stop is None:
+            if stop is None and not (task.on_error == "fail" and self._engine.failed):
                 journal.note(delivered=self._generation)
             journal.ended((stop.reason if stop else Terminal.COMPLETE).value)
         if plan.changed:
@@ -146,9 +155,18 @@ class Leg:
         reason = stop.reason.value if stop else "complete"
         self._stats.end(self._clock(), reason)
         self._meter.tell(self._stats.figures(self._clock()))
+        self._examples = runner.examples
         manifest = await asyncio.to_thread(self._finished, journal, plan, rows, stop)
         self._tell(manifest)
         return Over(reason, manifest, stop.error if stop else None)
+
+    def _asks_again(self, past: Past) -> bool:
+        """Tell whether rows that have failed are asked again: an earlier try has ended with them, and the task is retried for that."""
+        if not self._is_first or past.ended in (None, _DEFERRED):
+            return False
+        # Else its process was killed when it was done, before Airflow heard of it.
+        delivered = past.ended == Terminal.COMPLETE.value and past.notes.get("delivered") == self._generation
+        return self._task.on_error == "fail" or not delivered
 
     def _runner(self, journal: Journal, past: Past, items: Iterator[Item | BadRow]) -> tuple[Runner, Plan]:
         task = self._task
@@ -174,9 +192,19 @@ class Leg:
             self._stats.begin(self._clock(), total, done, failed_before=engine.failed)
         if self._is_first and past.open:
             self._stats.recovered(sum(len(submission.rows) for submission in past.open))
+        if self._is_first:
+            task.log.info(
+                "Batch of %s rows in %s: %d have an outcome already, %d requests of an earlier try are looked at",
+                "an unknown number of" if total is None else total,
+                files.shown(self.folder),
+                done,
+                len(past.open),
+            )
         plan = Plan(past, rows_per_call=task.rows_per_call)
         finder = self._finder(past) if task.what == "chat" else None
         lines = Lines(self._stats.began)
+        self._held = lines_of(task.hook.settings, self._clock).held_seconds
+        self._stats.budget = self._rows_per_second()
         self._meter = meter = BatchMeter(
             dag_id=self._ti.dag_id, task_id=self._ti.task_id, since=self._stats.figures(self._clock())
         )
@@ -184,6 +212,9 @@ class Leg:
         def tick(now: float) -> None:
             if plan.seen_all is not None:
                 self._stats.set_total(plan.seen_all)
+            held = lines_of(task.hook.settings, self._clock).held_seconds
+            self._stats.held(now - TICK_SECONDS, now, held - self._held)
+            self._held = held
             if lines.due(now):
                 task.log.info("%s", progress_line(self._stats, now))
                 meter.tell(self._stats.figures(now))
@@ -198,7 +229,7 @@ class Leg:
             log=task.log,
             clock=self._clock,
             sleep=task.hook.asleep,
-            max_in_flight=task.max_in_flight,
+            max_in_flight=self._most_in_flight(),
             new_marker=self._new_marker,
             finder=finder,
             waits=not task.deferrable,
@@ -207,6 +238,19 @@ class Leg:
             on_tick=tick,
         )
         return runner, plan
+
+    def _most_in_flight(self) -> int:
+        return self._task.max_in_flight or (_DEFERRED_IN_FLIGHT if self._task.deferrable else _IN_FLIGHT)
+
+    def _rows_per_second(self) -> float | None:
+        """Return how many rows the limits allow at most. None: none is known."""
+        task, settings = self._task, self._task.hook.settings
+        qps, calls = (
+            (settings.chat_qps, _CALLS_OF_A_CHAT) if task.what == "chat" else (settings.workflow_qps, _CALLS_OF_A_RUN)
+        )
+        limits = [] if task.requests_per_minute is None else [task.requests_per_minute / 60]
+        limits += [qps / calls] if isinstance(qps, int | float) else []
+        return min(limits) * task.rows_per_call if limits else None
 
     def _finder(self, past: Past) -> Finder:
         task: Any = self._task
@@ -275,7 +319,7 @@ class Leg:
     def _reported(self, manifest: Manifest) -> str:
         from airflow_provider_coze.batch.report import html_report
 
-        page = html_report(self._stats, f"{self._ti.dag_id}.{self._ti.task_id}", self._facts(manifest), ())
+        page = html_report(self._stats, f"{self._ti.dag_id}.{self._ti.task_id}", self._facts(manifest), self._examples)
         uri = files.joined(self.folder, "report.html")
         files.write_whole(uri, page.encode())
         return uri

@@ -106,6 +106,13 @@ def test_rows_that_are_to_be_asked_again_have_no_outcome_and_no_tries(tmp_path: 
     assert len(read_past(str(tmp_path))) == 2
 
 
+def test_rows_that_nobody_knows_about_are_asked_again_only_if_that_is_said(tmp_path: Path) -> None:
+    unknown = failed_row(1, "CozeOutcomeUnknownError")
+    past = read(tmp_path, [unknown, failed_row(2), {"t": "again", "unknown": False}])
+    assert [known and known.bucket for known in map(past.result, (1, 2))] == ["unknown", None]
+    assert read(tmp_path, [unknown, {"t": "again", "unknown": True}]).result(1) is None
+
+
 def test_a_name_that_it_gave_to_the_end_is_of_the_last_attempt(tmp_path: Path) -> None:
     done = {"t": "ended", "reason": "complete"}
     assert read(tmp_path, [done]).ended == "complete"
