@@ -9,7 +9,6 @@ import asyncio
 import itertools
 import json
 import logging
-import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -61,7 +60,7 @@ def rows(*words: object) -> list[Item]:
     """Return rows that ask for these words, or for "row 0", "row 1", … if it is a number of them."""
     if len(words) == 1 and isinstance(words[0], int):
         words = tuple(f"row {index}" for index in range(words[0]))
-    return [Item(index, word, word, f"hash of {word}") for index, word in enumerate(words)]  # type: ignore[arg-type]
+    return [Item(index, word, word, f"{hash(word):x}") for index, word in enumerate(words)]  # type: ignore[arg-type]
 
 
 def seconds_of(text: str) -> Duration:
@@ -258,8 +257,3 @@ class Stage:
 def broken_after(given: Iterable[Item], error: Exception) -> Iterator[Item]:
     yield from given
     raise error
-
-
-def shuffled(given: list[Any], seed: int = 0) -> list[Any]:
-    random.Random(seed).shuffle(given)  # noqa: S311
-    return given
