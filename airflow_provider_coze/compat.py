@@ -1,7 +1,8 @@
 """The only file that knows that Airflow has versions. Names move here; nothing behaves here.
 
 Most of it is ``apache-airflow-providers-common-compat``, which resolves each name for the Airflow that is installed. Names that take
-milliseconds to import are resolved when somebody asks for them: every DAG file with an operator of ours imports this module.
+milliseconds to import are resolved when somebody asks for them: every DAG file with an operator of ours imports this module, and so does
+a triggerer, on its event loop.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from airflow.providers.common.compat.sdk import (
     AirflowOptionalProviderFeatureException,
     AirflowSensorTimeout,
     AirflowSkipException,
-    BaseOperator,
     conf,
 )
 from airflow.providers.common.compat.sdk import mask_secret as _mask_secret
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.connection import get_async_connection
     from airflow.providers.common.compat.sdk import (
         BaseHook,
+        BaseOperator,
         BaseSensorOperator,
         Connection,
         Context,
@@ -80,6 +81,7 @@ _SDK = "airflow.providers.common.compat.sdk"
 #: Name → the module that has it, imported when it is asked for.
 _LATER = {
     "BaseHook": _SDK,
+    "BaseOperator": _SDK,
     "BaseSensorOperator": _SDK,
     "BaseTrigger": "airflow.triggers.base",
     "PokeReturnValue": _SDK,
