@@ -48,6 +48,7 @@ class Doubts:
         self._finder, self._engine, self._journal, self._judge = finder, engine, journal, judge
         self._push, self._log, self._clock, self._sleep, self._probes = push, log, clock, sleep, probes
         self._gathered: list[Doubt] = []
+        self.are_there = False  # whether some were left for a later try
         self._unproven: list[Doubt] = []
         self._is_probing = self._is_proving = False
 
@@ -77,11 +78,14 @@ class Doubts:
             doubts, self._gathered = self._gathered, []
             found = await self._finder.find_listed(doubts)
         except CozeOutcomeUnknownError as error:
-            if self._engine.check(self._clock()):  # else it stays in the journal as well: a retry has more time to look
+            if self._engine.check(self._clock()):
                 self._judge.judge(doubt.ask, Failed(error), spent=False, marker=doubt.marker)
+            else:  # it stays in the journal as well: a retry has more time to look
+                self.are_there = True
             return
         except CozeError as error:
             self._engine.halt(Stop(Terminal.REFUSED, error))  # it stays in the journal, for a retry
+            self.are_there = True
             return
         for each in doubts:
             self._listed(each, found)
@@ -131,6 +135,8 @@ class Doubts:
             self._unproven.append(doubt)  # whether a chat like it would be listed has to be shown first
         elif self._engine.check(self._clock()):
             self._is_unknown(doubt)
+        else:
+            self.are_there = True
 
     def _is_now_known(self, *, shown: bool) -> None:
         """Note whether chats without conversations of their own are found, and go on with those that waited for it."""

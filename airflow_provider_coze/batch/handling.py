@@ -5,7 +5,7 @@ The order is the point: the intent is durable before the billed request leaves, 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from airflow_provider_coze.batch.finder import Finder, Perform
 from airflow_provider_coze.batch.journal import Journal
 from airflow_provider_coze.batch.judging import Judge
 from airflow_provider_coze.batch.plan import Doubt, Job, hash_of
+from airflow_provider_coze.batch.results import FailedRow
 from airflow_provider_coze.batch.rows import BadRow
 from airflow_provider_coze.batch.stats import Stats
 from airflow_provider_coze.errors import CozeError, CozeNotFoundError, CozeProtocolError, CozeRejectedError
@@ -48,6 +49,7 @@ class Handler:
     :param probes: whether to find out if chats can do without conversations of their own.
     :param push: takes a job that is to be done after so many seconds.
     :ivar window: requests that are waited for elsewhere.
+    :ivar left: how many requests were left as they are, for a later try.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class Handler:
     ) -> None:
         self._kind, self._engine, self._journal = kind, engine, journal
         self._perform, self._stats, self._clock = perform, stats, clock
-        self._new_marker, self._push = new_marker, push
+        self._new_marker, self._push, self._log = new_marker, push, log
         self._finder, self._waits, self._ended = finder, waits, ended
         self._judge = judge = Judge(engine=engine, journal=journal, stats=stats, clock=clock, push=push)
         self._doubts = Doubts(
@@ -85,6 +87,7 @@ class Handler:
             probes=probes,
         )
         self.window: list[Live] = []
+        self.left = 0
 
     def is_for_the_window(self, live: Live) -> bool:
         """Tell whether a request is waited for elsewhere."""
@@ -131,6 +134,7 @@ class Handler:
         )
         if not self._engine.goes_on:  # it has been stopped while this waited
             self._journal.nothing(marker)
+            self.left += 1
             return None
         self._stats.asked(now, len(ask.items))
         try:
@@ -173,18 +177,37 @@ class Handler:
                 outcome = Failed(error, live.ids)
             except CozeError as error:
                 self._engine.halt(Stop(Terminal.REFUSED, error))  # it stays in the journal, and a retry goes on with it
+                self.left += 1
                 return
-        if outcome is None:
-            return  # the batch's time is up: a retry goes on with it
+        if outcome is None:  # the batch's time is up: a retry goes on with it
+            self.left += 1
+            return
         if isinstance(outcome, Failed):
             self._judge.judge(live.ask, outcome, spent=True, marker=live.marker)
         else:
+            if outcome.missing:
+                self._log.warning(
+                    "Rows %s: Coze has trimmed the output of run %s, which lacks %s. Less output, or several output nodes, keep it whole",
+                    list(live.ask.indexes),
+                    live.ids.get("execute_id"),
+                    "; ".join(outcome.missing),
+                )
             self._judge.answered(live, outcome)
         await self._doubts.prove(live)
 
     def bad(self, row: BadRow) -> None:
         """Note down a row that cannot be asked."""
         self._judge.bad(row)
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether the fate of some request is not known."""
+        return self._doubts.are_there
+
+    @property
+    def examples(self) -> Sequence[FailedRow]:
+        """What the first rows that failed have failed of."""
+        return self._judge.examples
 
     def give_up(self) -> bool:
         """Judge what nobody will ever know. False: there is nothing of the kind."""

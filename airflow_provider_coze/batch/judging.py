@@ -9,7 +9,7 @@ from airflow_provider_coze.batch.asks import Answered, Ask, Failed, Live
 from airflow_provider_coze.batch.engine import Again, Engine, Split, Stop
 from airflow_provider_coze.batch.journal import Journal
 from airflow_provider_coze.batch.plan import Job
-from airflow_provider_coze.batch.results import RowError, RowResult
+from airflow_provider_coze.batch.results import MOST_EXAMPLES, FailedRow, RowError, RowResult
 from airflow_provider_coze.batch.rows import BadRow
 from airflow_provider_coze.batch.stats import Stats
 from airflow_provider_coze.errors import CozeError, CozeOutputTypeError
@@ -22,6 +22,7 @@ class Judge:
     """Notes outcomes down, and has rows asked again.
 
     :param push: takes a job that is to be done after so many seconds.
+    :ivar examples: what the first rows that failed have failed of.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Judge:
     ) -> None:
         self._engine, self._journal, self._stats = engine, journal, stats
         self._clock, self._push = clock, push
+        self.examples: list[FailedRow] = []
 
     def answered(self, live: Live, answer: Answered) -> None:
         """Note what came back for the rows of a request, and judge those whose output is not what was asked for."""
@@ -113,6 +115,9 @@ class Judge:
     def _over(self, result: RowResult, usage: Usage | None) -> None:
         self._journal.result(result)
         ok = result.error is None
+        if result.error is not None and len(self.examples) < MOST_EXAMPLES:
+            code = str(result.error.code or result.error.type)
+            self.examples.append(FailedRow(result.index, code, result.error.msg, result.ids))
         self._engine.count(ok=ok, tokens=usage.token_count if usage else 0)
         self._stats.answered(
             self._clock(),

@@ -100,10 +100,9 @@ def percentiles(stats: Stats) -> list[tuple[str, float]]:
 
 def waiting_words(stats: Stats) -> str:
     """Return how long calls waited for the budget, in words; nothing if they did not."""
-    if not stats.waits:
+    if not stats.waited_seconds:
         return ""
-    together = duration(stats.waited_seconds)
-    return f"of the time; {count(stats.waits)} calls, {latency(stats.waited_seconds / stats.waits)} each, {together} together"
+    return f"of the time; {duration(stats.waited_seconds)} of all calls together"
 
 
 def per_row(tokens: int, stats: Stats) -> str:

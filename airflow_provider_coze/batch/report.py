@@ -7,32 +7,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from airflow_provider_coze.batch.page import figure, outside, page, section, table, tallied
 from airflow_provider_coze.batch.plots import Bar, Mark, Panel, Series, histogram, over_time
 from airflow_provider_coze.batch.progress import per_row, percentiles, waiting_words
+from airflow_provider_coze.batch.results import MOST_EXAMPLES, FailedRow
 from airflow_provider_coze.batch.stats import Stats
 from airflow_provider_coze.batch.timeline import Step
 from airflow_provider_coze.batch.units import amount, count, duration, latency, rate, share
 
-__all__ = ["MOST_EXAMPLES", "FailedRow", "html_report"]
+__all__ = ["html_report"]
 
-#: Of failed rows: some of each code are enough to see what is wrong, and the file of failed rows has them all.
-MOST_EXAMPLES = 50
 _LONGEST_ID = 80
 _PLOT_STEPS, _TABLE_STEPS, _BARS = 120, 8, 32
-
-
-@dataclass(frozen=True, slots=True)
-class FailedRow:
-    """A row that failed, as an example."""
-
-    index: int
-    code: str
-    message: str  # of the error; no question, no answer
-    ids: Mapping[str, str] = field(default_factory=dict)  # chat_id, execute_id, logid …
 
 
 def html_report(stats: Stats, title: str, facts: Mapping[str, str], failed_examples: Sequence[FailedRow]) -> str:

@@ -14,10 +14,12 @@ from airflow_provider_coze.batch.lines import to_line
 from airflow_provider_coze.errors import CozeError
 from airflow_provider_coze.protocol.models import Usage
 
-__all__ = ["BUCKETS", "RESULT_PREFIX", "RowError", "RowResult", "bucket_of"]
+__all__ = ["BUCKETS", "MOST_EXAMPLES", "RESULT_PREFIX", "FailedRow", "RowError", "RowResult", "bucket_of"]
 
 #: What the line of a row begins with in the journal, in the place of its "{".
 RESULT_PREFIX = b'{"t":"result",'
+#: Of failed rows: some of each code are enough to see what is wrong, and the file of failed rows has them all.
+MOST_EXAMPLES = 50
 #: How a row can have ended, as ``counts`` of the manifest names it. The names, as far as they go, are those of common.ai's LLM batches.
 BUCKETS = ("succeeded", "errored", "invalid_output", "expired", "cancelled", "unknown")
 #: Class of the error → bucket; all others are "errored".
@@ -34,6 +36,16 @@ _BUCKETS = {
 def bucket_of(error_type: str | None) -> str:
     """Return the bucket of a row with this ``error.type``; None: it has no error."""
     return "succeeded" if error_type is None else _BUCKETS.get(error_type, "errored")
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRow:
+    """A row that failed, as an example."""
+
+    index: int
+    code: str
+    message: str  # of the error; no question, no answer
+    ids: Mapping[str, str] = field(default_factory=dict)  # chat_id, execute_id, logid …
 
 
 @dataclass(frozen=True, slots=True)

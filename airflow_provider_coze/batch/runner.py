@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 from airflow_provider_coze.batch.asks import Ask, Live
@@ -14,16 +14,17 @@ from airflow_provider_coze.batch.finder import Finder, Perform
 from airflow_provider_coze.batch.handling import Handler, Kind
 from airflow_provider_coze.batch.journal import Journal
 from airflow_provider_coze.batch.plan import Job
+from airflow_provider_coze.batch.results import FailedRow
 from airflow_provider_coze.batch.rows import BadRow
 from airflow_provider_coze.batch.stats import Stats
 from airflow_provider_coze.errors import CozeStateError
 
-__all__ = ["Runner"]
+__all__ = ["TICK_SECONDS", "Runner"]
 
 #: Rows that are read and rendered at a time, in a thread.
 _CHUNK = 256
 #: How often it is looked whether a line of progress is due.
-_TICK_SECONDS = 1.0
+TICK_SECONDS = 1.0
 #: A row that has to wait longer than this before it is asked again does not keep a worker that could defer.
 _WORTH_WAITING_SECONDS = 15.0
 
@@ -107,6 +108,18 @@ class Runner:
         if self._failure is not None:
             raise self._failure
         return self._window
+
+    @property
+    def has_done_all(self) -> bool:
+        """Whether every row has its outcome, however late that came."""
+        return self.has_sent_all and not (
+            self._tasks or self._window or self._handler.left or self._handler.is_in_doubt
+        )
+
+    @property
+    def examples(self) -> Sequence[FailedRow]:
+        """What the first rows that failed have failed of."""
+        return self._handler.examples
 
     @property
     def has_sent_all(self) -> bool:
@@ -206,7 +219,7 @@ class Runner:
             return
         task = asyncio.create_task(self._handler.handle(job))
         self._tasks.add(task)
-        self._stats.in_flight = len(self._tasks) + len(self._window)
+        self._stats.in_flight, self._stats.queue = len(self._tasks) + len(self._window), len(self._chunk)
         task.add_done_callback(self._handled)
 
     def _handled(self, task: asyncio.Task[None]) -> None:
@@ -222,5 +235,5 @@ class Runner:
 
     async def _tick(self) -> None:
         while True:
-            await self._sleep(_TICK_SECONDS)
+            await self._sleep(TICK_SECONDS)
             self._on_tick(self._clock())

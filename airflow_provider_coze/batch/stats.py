@@ -174,6 +174,14 @@ class Stats:
             self._covered += until - max(now, self._waits_until)
             self._waits_until = until
 
+    def held(self, since: float, now: float, seconds: float) -> None:
+        """Take calls that the connection's budget has held back in a while, for so many seconds together."""
+        if seconds > 0:
+            self.waited_seconds += seconds
+            if now > self._waits_until:
+                self._covered += now - max(since, self._waits_until)
+                self._waits_until = now
+
     def end(self, now: float, reason: str) -> None:
         """End.
 

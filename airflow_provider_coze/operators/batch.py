@@ -32,7 +32,6 @@ __all__ = ["BatchOperator"]
 
 #: Results of asynchronous runs are kept by Coze for 24 h at least (www.coze.cn/open/docs/developer_guides/workflow_history).
 _TIMEOUT_SECONDS = 86_400.0
-_MAX_IN_FLIGHT = 50
 #: What a kill can leave in doubt on an object store is up to two of these of submissions; each is one small object to be written.
 _COMMIT_SECONDS = 2.0
 _ON_ERROR = ("record", "fail")
@@ -51,7 +50,7 @@ class BatchOperator(BaseOperator):
         ``.parquet``), of a folder or a glob of such files; or any iterable. ``failed_uri`` of an earlier batch asks its failed rows again.
     :param result_path: the folder, as a path or a URL of object storage, that gets a folder of its own for each batch.
     :param coze_conn_id: the connection, of type ``coze``.
-    :param max_in_flight: how many requests run in Coze at the same time.
+    :param max_in_flight: how many requests run in Coze at the same time. None: 50, and 500 if the task is deferrable.
     :param requests_per_minute: of billed requests, for a limit on the model's side (RPM). None: only the connection's budget counts.
     :param rows_per_call: how many rows share one billed request. Their answers are joined back by index, and a request that fails is
         split in half until only the rows that are bad have failed.
@@ -89,7 +88,7 @@ class BatchOperator(BaseOperator):
         inputs: Any,
         result_path: str,
         coze_conn_id: str = "coze_default",
-        max_in_flight: int = _MAX_IN_FLIGHT,
+        max_in_flight: int | None = None,
         requests_per_minute: float | None = None,
         rows_per_call: int = 1,
         retries_per_row: int = 1,
@@ -272,7 +271,7 @@ class BatchOperator(BaseOperator):
         problems = [
             f"{name} must be a whole number over 0, not {value!r}"
             for name, value in (("max_in_flight", self.max_in_flight), ("rows_per_call", self.rows_per_call))
-            if not _is_whole(value) or value < 1
+            if value is not None and (not _is_whole(value) or value < 1)
         ]
         problems += [
             f"{name} must be a number over 0, not {value!r}"

@@ -16,20 +16,16 @@ from airflow_provider_coze.batch.asks import Ask, Item, Live
 from airflow_provider_coze.batch.engine import Engine, Limits, Stop, Terminal
 from airflow_provider_coze.batch.finder import Finder
 from airflow_provider_coze.batch.journal import Journal
-from airflow_provider_coze.batch.manifest import Manifest, finish
+from airflow_provider_coze.batch.manifest import finish
 from airflow_provider_coze.batch.owner import JOURNAL
 from airflow_provider_coze.batch.past import Past, read_past
 from airflow_provider_coze.batch.plan import Plan
-from airflow_provider_coze.batch.progress import Lines, progress_line, summary_table
-from airflow_provider_coze.batch.results import FailedRow
 from airflow_provider_coze.batch.rows import BadRow, Row, count_rows, read_rows
-from airflow_provider_coze.batch.runner import TICK_SECONDS, Runner
-from airflow_provider_coze.batch.stats import Stats
+from airflow_provider_coze.batch.runner import Runner
 from airflow_provider_coze.batch.templates import RowTemplates
 from airflow_provider_coze.batch.window import write_window
-from airflow_provider_coze.errors import CozeError, CozeStateError
-from airflow_provider_coze.hooks.gate import lines_of
-from airflow_provider_coze.observing.batch_metrics import BatchMeter
+from airflow_provider_coze.errors import CozeError
+from airflow_provider_coze.operators.batch_telling import Telling
 from airflow_provider_coze.operators.purchase import identity_of
 from airflow_provider_coze.state.record import fingerprint
 
@@ -45,8 +41,6 @@ _WORTH_A_PROBE = 100
 _PATIENCE_SECONDS = 300.0
 #: Requests in flight where the DAG does not say. A burst on a worker costs some seconds, whatever it sends, so it sends more.
 _IN_FLIGHT, _DEFERRED_IN_FLIGHT = 50, 500
-#: Requests of the budget's class for one row, at least: the start, a look, and the answer of a chat.
-_CALLS_OF_A_CHAT, _CALLS_OF_A_RUN = 3, 2
 #: How a leg ends that is followed by another one of the same try.
 _DEFERRED = "deferred"
 
@@ -80,9 +74,8 @@ class Leg:
         self.waiting = self.enough = 0
         self._engine: Engine | None = None
         self._total: int | None = None
-        self._examples: Sequence[FailedRow] = ()
-        self._stats = Stats()
         self._numbers = itertools.count()
+        self._telling = Telling(task, self._ti, self.folder, goes_on=not self._is_first)
 
     def run(self) -> Over | None:
         """Do it. None: the task has to wait in the triggerer for what is in flight.
@@ -153,11 +146,12 @@ class Leg:
         if plan.changed:
             task.log.warning("The input of %d rows is not what an earlier try sent; they were asked anew", plan.changed)
         reason = stop.reason.value if stop else "complete"
-        self._stats.end(self._clock(), reason)
-        self._meter.tell(self._stats.figures(self._clock()))
-        self._examples = runner.examples
+        self._telling.end(reason)
         manifest = await asyncio.to_thread(self._finished, journal, plan, rows, stop)
-        self._tell(manifest)
+        if task.report:
+            examples = runner.examples
+            manifest["report_uri"] = await asyncio.to_thread(self._telling.reported, manifest["result_uri"], examples)
+        self._telling.told(manifest)
         return Over(reason, manifest, stop.error if stop else None)
 
     def _asks_again(self, past: Past) -> bool:
@@ -186,46 +180,21 @@ class Leg:
         for known in past.results():
             engine.succeeded += known.ok
             engine.failed += not known.ok
-        done = engine.succeeded + engine.failed
-        self._stats = self._kept_stats()
-        if not self._stats.began:
-            self._stats.begin(self._clock(), total, done, failed_before=engine.failed)
-        if self._is_first and past.open:
-            self._stats.recovered(sum(len(submission.rows) for submission in past.open))
-        if self._is_first:
-            task.log.info(
-                "Batch of %s rows in %s: %d have an outcome already, %d requests of an earlier try are looked at",
-                "an unknown number of" if total is None else total,
-                files.shown(self.folder),
-                done,
-                len(past.open),
-            )
+        self._telling.begin(
+            total=total,
+            done=engine.succeeded + engine.failed,
+            failed=engine.failed,
+            open_rows=sum(len(submission.rows) for submission in past.open),
+        )
         plan = Plan(past, rows_per_call=task.rows_per_call)
         finder = self._finder(past) if task.what == "chat" else None
-        lines = Lines(self._stats.began)
-        self._held = lines_of(task.hook.settings, self._clock).held_seconds
-        self._stats.budget = self._rows_per_second()
-        self._meter = meter = BatchMeter(
-            dag_id=self._ti.dag_id, task_id=self._ti.task_id, since=self._stats.figures(self._clock())
-        )
-
-        def tick(now: float) -> None:
-            if plan.seen_all is not None:
-                self._stats.set_total(plan.seen_all)
-            held = lines_of(task.hook.settings, self._clock).held_seconds
-            self._stats.held(now - TICK_SECONDS, now, held - self._held)
-            self._held = held
-            if lines.due(now):
-                task.log.info("%s", progress_line(self._stats, now))
-                meter.tell(self._stats.figures(now))
-
         runner = Runner(
             kind=task._kind(self._until),
             engine=engine,
             jobs=plan.jobs(items),
             journal=journal,
             perform=task.hook.aperform,
-            stats=self._stats,
+            stats=self._telling.stats,
             log=task.log,
             clock=self._clock,
             sleep=task.hook.asleep,
@@ -235,22 +204,12 @@ class Leg:
             waits=not task.deferrable,
             ended=self._ended,
             probes=total is None or total >= _WORTH_A_PROBE,
-            on_tick=tick,
+            on_tick=lambda now: self._telling.tick(now, plan.seen_all),
         )
         return runner, plan
 
     def _most_in_flight(self) -> int:
         return self._task.max_in_flight or (_DEFERRED_IN_FLIGHT if self._task.deferrable else _IN_FLIGHT)
-
-    def _rows_per_second(self) -> float | None:
-        """Return how many rows the limits allow at most. None: none is known."""
-        task, settings = self._task, self._task.hook.settings
-        qps, calls = (
-            (settings.chat_qps, _CALLS_OF_A_CHAT) if task.what == "chat" else (settings.workflow_qps, _CALLS_OF_A_RUN)
-        )
-        limits = [] if task.requests_per_minute is None else [task.requests_per_minute / 60]
-        limits += [qps / calls] if isinstance(qps, int | float) else []
-        return min(limits) * task.rows_per_call if limits else None
 
     def _finder(self, past: Past) -> Finder:
         task: Any = self._task
@@ -291,7 +250,7 @@ class Leg:
         self.waiting = len(window)
         self.window_uri = await asyncio.to_thread(write_window, self.folder, window)
         journal.ended(_DEFERRED)
-        await asyncio.to_thread(self._keep_stats)
+        await asyncio.to_thread(self._telling.keep)
 
     def _finished(
         self, journal: Journal, plan: Plan, rows: Iterator[Row | BadRow], stop: Stop | None
@@ -300,7 +259,7 @@ class Leg:
         count = self._total if plan.seen_all is None else plan.seen_all
         if count is None:
             count = plan.seen + sum(1 for _ in rows)
-        self._stats.set_total(count)
+        self._telling.stats.set_total(count)
         manifest = finish(
             journal.claim,
             batch_id=self.folder.rpartition("/")[2],
@@ -311,55 +270,4 @@ class Leg:
             terminal_reason=None if stop is None else stop.reason.value,
             belongs=plan.belongs,
         )
-        told = manifest.to_dict()
-        if self._task.report:
-            told["report_uri"] = self._reported(manifest)
-        return told
-
-    def _reported(self, manifest: Manifest) -> str:
-        from airflow_provider_coze.batch.report import html_report
-
-        page = html_report(self._stats, f"{self._ti.dag_id}.{self._ti.task_id}", self._facts(manifest), self._examples)
-        uri = files.joined(self.folder, "report.html")
-        files.write_whole(uri, page.encode())
-        return uri
-
-    def _facts(self, manifest: Manifest) -> dict[str, str]:
-        task: Any = self._task
-        whose = {"Bot": task.bot_id} if task.what == "chat" else {"Workflow": task.workflow_id}
-        return {
-            "DAG": str(self._ti.dag_id),
-            "Task": str(self._ti.task_id),
-            "Run": str(self._ti.run_id),
-            "Try": str(self._ti.try_number),
-            **whose,
-            "Results": manifest.result_uri,
-        }
-
-    def _tell(self, manifest: dict[str, Any]) -> None:
-        self._task.log.info("%s", summary_table(self._stats))
-        self._task.log.info("Results: %s; failed rows: %s", manifest["result_uri"], manifest["failed_uri"] or "none")
-
-    # --- figures, over legs
-
-    def _stats_uri(self) -> str:
-        return files.joined(self.folder, JOURNAL, "stats.json")
-
-    def _keep_stats(self) -> None:
-        import json
-
-        try:
-            files.write_whole(self._stats_uri(), json.dumps(self._stats.to_dict()).encode())
-        except CozeStateError as error:
-            self._task.log.warning("The figures of this leg are lost: %s", error)
-
-    def _kept_stats(self) -> Stats:
-        import json
-
-        if self._is_first:
-            return Stats()
-        try:
-            with files.open_read(self._stats_uri()) as file:
-                return Stats.from_dict(json.loads(file.read()))
-        except (CozeError, ValueError):
-            return Stats()
+        return manifest.to_dict()

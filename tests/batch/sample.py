@@ -15,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from airflow_provider_coze.batch.progress import Lines, progress_line, summary_table
-from airflow_provider_coze.batch.report import FailedRow, html_report
+from airflow_provider_coze.batch.report import html_report
+from airflow_provider_coze.batch.results import FailedRow
 from airflow_provider_coze.batch.stats import Stats
 
 ROWS = 20_000

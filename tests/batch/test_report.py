@@ -11,7 +11,8 @@ from xml.etree import ElementTree
 import pytest
 
 from airflow_provider_coze.batch import plots, units
-from airflow_provider_coze.batch.report import MOST_EXAMPLES, FailedRow, html_report
+from airflow_provider_coze.batch.report import html_report
+from airflow_provider_coze.batch.results import MOST_EXAMPLES, FailedRow
 from airflow_provider_coze.batch.stats import Stats
 from tests.batch import sample
 
