@@ -60,6 +60,7 @@ class Answered:
     usage: Usage | None
     ids: Mapping[str, str]
     invalid: Mapping[int, str] = field(default_factory=dict)  # row → what is wrong with its output; never the output
+    missing: tuple[str, ...] = ()  # what Coze has trimmed off a long output and does not hand out by itself, in words
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,12 +92,14 @@ class Runs:
             return None
         if run_phase(history.execute_status, interrupted=history.interrupt is not None) is not Phase.DONE:
             return Failed(self._error(history, live), live.ids, history.usage)
+        missing: tuple[str, ...] = ()
         if history.is_output_trimmed:
-            output = (yield from assembled_output(history, self.retry, workflow_id=self.workflow_id)).output
+            assembled = yield from assembled_output(history, self.retry, workflow_id=self.workflow_id)
+            output, missing = assembled.output, assembled.missing
         else:
             output = None if history.output is None else history_output(history.output)
         outputs, invalid = self.reader.read(output, live.ask.indexes)
-        return Answered(outputs, history.usage, live.ids, invalid)
+        return Answered(outputs, history.usage, live.ids, invalid, missing)
 
     def _looked_at(self, history: RunHistory, watch: flows.Watch) -> Flow[RunHistory]:
         """Look at once; the record of a run that was started a moment ago may not be visible yet."""

@@ -203,8 +203,9 @@ class TestChatsWithoutConversationsOfTheirOwn:
 
         def somebody(name: str, request: Any) -> None:
             if name == SEND and len(stage.emulator.store.conversations) == others:
-                conversation = stage.emulator.store.new_conversation(owner=stage.emulator.world.user_id)
-                conversation.bot_id = stage.bot.id
+                conversation = stage.emulator.store.new_conversation(
+                    owner=f"{stage.emulator.world.user_id}/", bot_id=stage.bot.id
+                )
                 conversation.messages.append(_question(conversation))
 
         stage.tampered = somebody
