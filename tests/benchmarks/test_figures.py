@@ -68,7 +68,14 @@ def test_the_lag_beyond_the_interval_is_that_of_the_moment() -> None:
         "worst": {"chat": 3},
         "requests": {"retrieve": 142},
     }
-    waited = {"events": events, "beats": [0.011] * 100, "beats_starting": [0.5], "cpu": 1.0, "wall": 110.0}
+    waited = {
+        "events": events,
+        "beats": [0.011] * 100,
+        "beats_starting": [0.5],
+        "since": 1.0,
+        "cpu": 1.0,
+        "wall": 110.0,
+    }
     checks = {check.what: check for check in waiting.result(given, waited, chats, stats).checks}
     assert checks["10 ms heartbeat, p99"].seen == "11.0 ms"
     assert checks["most requests in any second"].ok is False
