@@ -32,7 +32,7 @@ CozeError
     CozeOutputTypeError       the answer is not of the type asked for
     CozeTokenBudgetError      the token_budget is used up; the next billed call was not made
     CozeBatchFailedError      rows of a batch failed, more than are allowed to; .result_uri .failed_uri
-    CozeBatchTimeoutError     the batch's timeout passed; what it has is kept, a retry goes on with the rest
+      CozeBatchTimeoutError   the batch's timeout passed; what it has is kept, a retry goes on with the rest
   CozeOutcomeUnknownError     nobody can tell whether something was bought, or what became of it; a person has to look
   CozeStateError              what earlier tries bought cannot be read or noted down
   CozeTriggerEventError       the triggerer handed back something that is not ours

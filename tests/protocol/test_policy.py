@@ -51,6 +51,8 @@ RETRIED = {
     e.CozeRunFailedError,
     e.CozeRunCanceledError,
     e.CozeRunTimeoutError,
+    e.CozeBatchFailedError,
+    e.CozeBatchTimeoutError,
     e.CozeOutcomeUnknownError,
     e.CozeStateError,
     e.CozeTriggerEventError,
