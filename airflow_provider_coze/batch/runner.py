@@ -216,6 +216,7 @@ class Runner:
             self._stats.in_flight = len(self._tasks) + len(self._window)
             return
         if isinstance(job, Ask) and not self._engine.goes_on:  # it has been stopped while the quota was waited for
+            self._handler.left += 1
             return
         task = asyncio.create_task(self._handler.handle(job))
         self._tasks.add(task)

@@ -41,6 +41,8 @@ _WORTH_A_PROBE = 100
 _PATIENCE_SECONDS = 300.0
 #: Requests in flight where the DAG does not say. A burst on a worker costs some seconds, whatever it sends, so it sends more.
 _IN_FLIGHT, _DEFERRED_IN_FLIGHT = 50, 500
+#: What ends a batch from outside, and is of no matter if it was at its end.
+_IN_TIME = (Terminal.TIMEOUT, Terminal.BUDGET)
 #: How a leg ends that is followed by another one of the same try.
 _DEFERRED = "deferred"
 
@@ -134,7 +136,7 @@ class Leg:
             window = await runner.run()
             assert self._engine is not None  # noqa: S101 - the runner has it
             stop = self._engine.stop
-            if stop is not None and runner.has_done_all and plan.seen_all is not None:
+            if stop is not None and stop.reason in _IN_TIME and runner.has_done_all:
                 stop = None  # its last row came in when the time, or the budget, was over: nothing is missing
             if window and stop is None:
                 self.enough = len(window) if runner.has_sent_all else max(1, len(window) // 2)
