@@ -25,7 +25,7 @@ from airflow_provider_coze.protocol.flows import call
 from airflow_provider_coze.protocol.layers import through
 from airflow_provider_coze.protocol.messages import Call, Flow, Response, Send, Sleep
 from airflow_provider_coze.protocol.models import Chat
-from airflow_provider_coze.protocol.pacing import CHAT_POLLS, PollSchedule
+from airflow_provider_coze.protocol.pacing import SEARCH_POLLS, PollSchedule
 from airflow_provider_coze.protocol.recovery import MARKER_FIELD
 from airflow_provider_coze.protocol.retry import RetryPolicy
 from airflow_provider_coze.protocol.statuses import WAITING, chat_phase
@@ -50,7 +50,7 @@ class Turn:
     since: float  # Unix seconds: when it was first tried
     until: float | None = None  # Unix seconds: how long it is waited for. None: without end
     marker: str = ""  # of the start's own chat, which may be the one in progress. "": it has none
-    polls: PollSchedule = CHAT_POLLS
+    polls: PollSchedule = SEARCH_POLLS
     chance: Callable[[], float] = random.random
     over: frozenset[str] = frozenset()  # ids of chats that are known to have ended
 

@@ -27,7 +27,7 @@ from airflow_provider_coze.protocol.envelope import meaning_of
 from airflow_provider_coze.protocol.flows import call, read_chat
 from airflow_provider_coze.protocol.messages import Call, Flow, JsonValue, Replay, Sleep
 from airflow_provider_coze.protocol.models import Chat, Conversation, Message
-from airflow_provider_coze.protocol.pacing import CHAT_POLLS
+from airflow_provider_coze.protocol.pacing import SEARCH_POLLS
 from airflow_provider_coze.protocol.retry import RetryPolicy
 
 __all__ = [
@@ -196,7 +196,7 @@ def find_chat(search: Search, retry: RetryPolicy, *, alive: bool = False) -> Flo
             yield Sleep(min(_SETTLE_SECONDS, max(0.1, search.sent_at + _SETTLE_SECONDS - now)))
             continue
         left = None if search.until is None else search.until - now
-        wait = CHAT_POLLS.wait(age=now - begun, left=left, chance=0.0)
+        wait = SEARCH_POLLS.wait(age=now - begun, left=left, chance=0.0)
         if wait is None:
             raise _unknown(search)
         yield Sleep(wait)

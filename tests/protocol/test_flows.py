@@ -167,7 +167,7 @@ def run_is(status: str, **fields: Any) -> Response:
 
 def watching(time: VirtualTime, until: float | None = None, **fields: Any) -> Watch:
     given: dict[str, Any] = {
-        "polls": CHAT_POLLS,
+        "polls": replace(CHAT_POLLS, early=()),
         "since": time.now,
         "until": until,
         "clock": time,
