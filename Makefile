@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Kept bytecode saves 8 s of each run: pytest rewrites the assertions of 150 modules, and again in each of its processes.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test unit properties chaos soak bench lint format lock clean
+.PHONY: demo test unit properties chaos soak batch-soak bench lint format lock clean
 demo:  ## emulator + a real Airflow + the quickstart DAG; KEEP=1 keeps them up
 	$(ENV) 3.3.2
 	@$(BIN)/python -m tests.airflow.demo $(if $(KEEP),--keep)
@@ -25,6 +25,9 @@ chaos:  ## kill every process of a real Airflow at every point, and print what w
 soak:  ## 2,000 chats and 2,000 runs while Coze and the network misbehave
 	$(ENV) 3.3.2
 	@$(BIN)/python -m tests.soak
+batch-soak:  ## batches of 5,000 rows whose worker and triggerer are killed again and again; ROWS=1000, SEED=7
+	$(ENV) 3.3.2
+	@$(BIN)/python -m tests.batch_soak $(if $(ROWS),--rows $(ROWS)) $(if $(SEED),--seed $(SEED))
 bench:  ## what waiting, noticing, importing and batches cost; QUICK=1, ONLY=polling,lag, PEERS=1: beside other providers, WRITE=1: into the docs
 	$(ENV) 3.3.2 $(if $(PEERS),peers)
 	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(PEERS),--peers) $(if $(WRITE),--write)

@@ -1,0 +1,1 @@
+"""Batches whose processes are killed at random; ``make batch-soak``."""
