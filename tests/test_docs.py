@@ -146,10 +146,10 @@ def test_every_row_of_a_table_has_its_columns(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_shell_blocks_use_make_targets_that_exist(page: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", _read("Makefile"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", _read("Makefile"), re.MULTILINE))
     text = page.read_text(encoding="utf-8")
-    named = {name for _, body in _blocks(text) for name in re.findall(r"^\s*make ([a-z]+)", body, re.MULTILINE)}
-    named |= set(re.findall(r"`make ([a-z]+)", _prose(text)))
+    named = {name for _, body in _blocks(text) for name in re.findall(r"^\s*make ([a-z-]+)", body, re.MULTILINE)}
+    named |= set(re.findall(r"`make ([a-z-]+)", _prose(text)))
     assert named <= targets
 
 
