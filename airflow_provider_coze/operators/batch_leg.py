@@ -134,6 +134,8 @@ class Leg:
                 past.forget_failures(unknown=resends)
             runner, plan = self._runner(journal, past, self._items(rows, templates))
             window = await runner.run()
+            if plan.changed:
+                task.log.warning("The input of %d rows is not what an earlier try sent; they are asked anew", plan.changed)
             assert self._engine is not None  # noqa: S101 - the runner has it
             stop = self._engine.stop
             if stop is not None and stop.reason in _IN_TIME and runner.has_done_all:
@@ -145,8 +147,6 @@ class Leg:
             if stop is None and not (task.on_error == "fail" and self._engine.failed):
                 journal.note(delivered=self._generation)
             journal.ended((stop.reason if stop else Terminal.COMPLETE).value)
-        if plan.changed:
-            task.log.warning("The input of %d rows is not what an earlier try sent; they were asked anew", plan.changed)
         reason = stop.reason.value if stop else "complete"
         self._telling.end(reason)
         manifest = await asyncio.to_thread(self._finished, journal, plan, rows, stop)
