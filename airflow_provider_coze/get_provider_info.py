@@ -183,13 +183,18 @@ def _connection_fields() -> dict[str, Any]:
         },
         "chat_qps": {
             "label": "Chat requests per second",
-            "description": "Most chat requests per second and process, status reads included. Empty: no limit.",
-            "schema": {"type": ["number", "null"], "minimum": 0.01, "maximum": 10000},
+            "description": "Most per second and process, status reads included. plan: what Coze grants. Empty: no limit.",
+            "schema": {"type": ["string", "null"], "pattern": "^([0-9]+([.][0-9]+)?|plan)$"},
         },
         "workflow_qps": {
             "label": "Workflow requests per second",
-            "description": "Most workflow requests per second and process, status reads included. Empty: no limit.",
-            "schema": {"type": ["number", "null"], "minimum": 0.01, "maximum": 10000},
+            "description": "Most per second and process, status reads included. plan: what Coze grants. Empty: no limit.",
+            "schema": {"type": ["string", "null"], "pattern": "^([0-9]+([.][0-9]+)?|plan)$"},
+        },
+        "upload_qps": {
+            "label": "Uploads per second",
+            "description": "Most uploads of files per second and process. Personal plans have 10, others 20.",
+            "schema": {"type": ["number", "null"], "minimum": 0.01, "maximum": 10000, "default": 10},
         },
         "workflow_run_path": {
             "label": "Workflow run path",

@@ -56,6 +56,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
     got = parsed()
     assert (got.connect_seconds, got.read_seconds, got.verify, got.dialect) == (5.0, 100.0, True, "cloud")
     assert (got.chat_qps, got.workflow_qps, got.proxy, got.workspace_id) == (None, None, None, None)
+    assert got.upload_qps == 10.0
     assert got.workflow_run_path == "/v1/workflow/run"
     assert parsed(password=None, extra=JWT).auth == OAuthJWT("1180", "finger-print", PEM, 3600, None)
 
@@ -71,7 +72,8 @@ ALL = {
     "proxy": "http://user:pass-word@proxy:3128",
     "verify": False,
     "chat_qps": 3,
-    "workflow_qps": 0.5,
+    "workflow_qps": "plan",
+    "upload_qps": 20,
     "workflow_run_path": "/v3/workflows/run",
 }
 
@@ -96,7 +98,8 @@ def test_values_arrive_typed_or_as_text_and_mean_the_same(extra: Any) -> None:
         verify=False,
         workspace_id="7511000000000000001",
         chat_qps=3.0,
-        workflow_qps=0.5,
+        workflow_qps="plan",
+        upload_qps=20.0,
         workflow_run_path="/v3/workflows/run",
     )
 
@@ -290,8 +293,16 @@ def test_studio_takes_personal_tokens_on_its_own_host_only() -> None:
         ("read_seconds", 10**400, "is a number; allowed: seconds from 0.1 to 3600"),
         ("token_ttl", 90000, "is the number 90000; allowed: whole seconds from 60 to 86399"),
         ("token_ttl", 900.5, "is the number 900.5; allowed: whole seconds from 60 to 86399"),
-        ("chat_qps", 0, "is the number 0; allowed: requests per second from 0.01 to 10000, or empty for no limit"),
-        ("workflow_qps", [1], "is a JSON list; allowed: requests per second from 0.01 to 10000, or empty for no limit"),
+        (
+            "chat_qps",
+            0,
+            "is the number 0; allowed: requests per second from 0.01 to 10000, plan, or empty for no limit",
+        ),
+        (
+            "workflow_qps",
+            [1],
+            "is a JSON list; allowed: requests per second from 0.01 to 10000, plan, or empty for no limit",
+        ),
         (
             "workspace_id",
             "https://www.coze.cn/space/7",

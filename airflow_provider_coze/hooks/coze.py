@@ -9,18 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from airflow_provider_coze.compat import AirflowNotFoundException, BaseHook, get_async_connection, mask_secret
-from airflow_provider_coze.errors import CozeConnectionUnreadableError, CozeTransportError
+from airflow_provider_coze.compat import BaseHook, get_async_connection, mask_secret
+from airflow_provider_coze.errors import CozeTransportError
+from airflow_provider_coze.hooks.connecting import read_together, reading
 from airflow_provider_coze.hooks.connection_form import field_behaviour, form_widgets
 from airflow_provider_coze.hooks.connection_test import tested
-from airflow_provider_coze.hooks.gate import Held, lines_of
+from airflow_provider_coze.hooks.gate import Held, Lines, lines_of
 from airflow_provider_coze.hooks.loading import load
+from airflow_provider_coze.hooks.plan import granted
 from airflow_provider_coze.hooks.streaming import AsyncEvents, Events, opened, until_then
 from airflow_provider_coze.observing.metrics import are_counted, observed
 from airflow_provider_coze.protocol import flows
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
     from airflow_provider_coze.compat import Connection
 
 __all__ = ["CozeHook"]
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -109,7 +114,7 @@ class CozeHook(BaseHook):
         :raises CozeConnectionConfigError: one error that names every wrong field.
         """
         if self._settings is None:
-            with _reading(self.coze_conn_id):
+            with reading(self.coze_conn_id):
                 connection = self.get_connection(self.coze_conn_id)
             self._settings = _settings_of(connection, self.coze_conn_id)
         return self._settings
@@ -117,10 +122,13 @@ class CozeHook(BaseHook):
     async def asettings(self) -> Settings:
         """Return the connection, checked, without blocking the event loop; read once."""
         if self._settings is None:
-            with _reading(self.coze_conn_id):
-                connection = await get_async_connection(self.coze_conn_id, self)
-            self._settings = _settings_of(connection, self.coze_conn_id)
+            self._settings = await read_together(self.coze_conn_id, self._aread)
         return self._settings
+
+    async def _aread(self) -> Settings:
+        with reading(self.coze_conn_id):
+            connection = await get_async_connection(self.coze_conn_id, self)
+        return _settings_of(connection, self.coze_conn_id)
 
     def get_conn(self) -> Settings:
         """Return the connection's settings; Coze's API has no connection that could be kept open."""
@@ -141,7 +149,7 @@ class CozeHook(BaseHook):
             settings = replace(settings, connect_seconds=_HURRY_CONNECT_SECONDS, read_seconds=_HURRY_READ_SECONDS)
             with SyncTransport(settings) as transport:
                 return drive(flow, transport, _no_time)
-        flow, gate = self._watched(flow, settings, lines_of(settings, self.clock).gate(self.clock, self.sleep))
+        flow, gate = self._watched(flow, settings, self._lines(settings).gate(self.clock, self.sleep))
         with SyncTransport(settings) as transport:
             return drive(flow, transport, self.sleep, gate)
 
@@ -153,7 +161,8 @@ class CozeHook(BaseHook):
         settings = await self._ready()
         from airflow_provider_coze.transports.aio import AioTransport, adrive
 
-        flow, gate = self._watched(flow, settings, lines_of(settings, self.clock).agate(self.clock, self.asleep))
+        lines = await self._alines(settings)
+        flow, gate = self._watched(flow, settings, lines.agate(self.clock, self.asleep))
         async with AioTransport(settings) as transport:
             return await adrive(flow, transport, self.asleep, gate)
 
@@ -172,8 +181,7 @@ class CozeHook(BaseHook):
 
         settings = self.settings
         call, retry = until_then(call, self.retry, until, self.clock)
-        lines = lines_of(settings, self.clock)
-        flow, gate = self._watched(opened(call, retry), settings, lines.gate(self.clock, self.sleep))
+        flow, gate = self._watched(opened(call, retry), settings, self._lines(settings).gate(self.clock, self.sleep))
         with SyncTransport(settings) as transport:
             response = drive(flow, transport, self.sleep, gate)
             with contextlib.closing(Events(response)) as events:
@@ -186,7 +194,7 @@ class CozeHook(BaseHook):
         from airflow_provider_coze.transports.aio import AioTransport, adrive
 
         call, retry = until_then(call, self.retry, until, self.clock)
-        lines = lines_of(settings, self.clock)
+        lines = await self._alines(settings)
         flow, gate = self._watched(opened(call, retry), settings, lines.agate(self.clock, self.asleep))
         async with AioTransport(settings) as transport:
             response = await adrive(flow, transport, self.asleep, gate)
@@ -208,6 +216,24 @@ class CozeHook(BaseHook):
         signs = ["jwt"] if isinstance(settings.auth, OAuthJWT) else []  # imported to sign, see protocol.auth
         await load("airflow_provider_coze.transports.aio", *signs)
         return settings
+
+    def _lines(self, settings: Settings) -> Lines:
+        """Return where requests wait for their turn, when it is known how many a second there may be."""
+        lines = lines_of(settings, self.clock)
+        for budget in lines.unread():
+            self._allow(lines, budget, self.perform(granted(budget)))
+        return lines
+
+    async def _alines(self, settings: Settings) -> Lines:
+        lines = lines_of(settings, self.clock)
+        for budget in lines.unread():
+            self._allow(lines, budget, await self.aperform(granted(budget)))
+        return lines
+
+    def _allow(self, lines: Lines, budget: str, rate: float | str) -> None:
+        if isinstance(rate, str):
+            log.warning("What the plan grants is not known, and %s_qps holds nothing back: %s", budget, rate)
+        lines.allow(budget, None if isinstance(rate, str) else rate)
 
     def _watched(self, flow: Flow[T], settings: Settings, gate: G) -> tuple[Flow[T], G]:
         """Dress a flow, and have Airflow's metrics told what happens to it and how long it waits at the gate."""
@@ -295,25 +321,6 @@ def _no_time(seconds: float) -> None:
     raise CozeTransportError(
         f"There was no time to wait {seconds:.1f} s, because this process is about to be killed.", never_sent=True
     )
-
-
-@contextlib.contextmanager
-def _reading(conn_id: str) -> Iterator[None]:
-    """Make one error of all the ways in which Airflow cannot hand a connection out; it travels from a triggerer to a worker.
-
-    :raises CozeConnectionUnreadableError: in their place. Only the words about a missing one are repeated: others can hold the URI.
-    """
-    try:
-        yield
-    except AirflowNotFoundException as error:
-        raise CozeConnectionUnreadableError(
-            f"Airflow connection {conn_id!r} was not found ({error}). Make one of type coze; nothing was sent to Coze."
-        ) from error
-    except Exception as error:
-        raise CozeConnectionUnreadableError(
-            f"Airflow connection {conn_id!r} could not be read ({type(error).__name__}). Nothing was sent to Coze. A retry reads "
-            "it again."
-        ) from error
 
 
 def _settings_of(connection: Connection, conn_id: str) -> Settings:

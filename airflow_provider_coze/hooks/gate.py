@@ -14,10 +14,11 @@ import os
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from airflow_provider_coze.protocol.endpoints import chat, workflow
+from airflow_provider_coze.protocol.endpoints import chat, file, workflow
 from airflow_provider_coze.protocol.envelope import is_too_fast, retry_after
 from airflow_provider_coze.protocol.messages import AsyncGate, Gate, Response, Send
 from airflow_provider_coze.protocol.pacer import Pacer, Ticket
@@ -32,6 +33,9 @@ _QUANTUM = 0.003
 #: Shorter sleeps would not move a clock that counts the seconds since 1970.
 _SHORTEST_SLEEP = 1e-6
 _NEVER = float("inf")
+#: Requests per second, until Coze has said what the plan grants: the least of all plans is 20
+#: (www.coze.cn/open/docs/developer_guides/coze_api_overview).
+_UNTIL_KNOWN = 10.0
 
 
 class _Line:
@@ -217,8 +221,15 @@ class Lines:
     """The lines of one connection."""
 
     def __init__(self, settings: Settings) -> None:
-        rates = {chat.BUDGET: settings.chat_qps, workflow.BUDGET: settings.workflow_qps}
-        self._lines: dict[str | None, _Line] = {name: _Line(rate) for name, rate in rates.items()}
+        rates = {
+            chat.BUDGET: settings.chat_qps,
+            workflow.BUDGET: settings.workflow_qps,
+            file.BUDGET: settings.upload_qps,
+        }
+        self._lines: dict[str | None, _Line] = {
+            name: _Line(_UNTIL_KNOWN if rate == "plan" else rate) for name, rate in rates.items()
+        }
+        self._unread = deque(name for name, rate in rates.items() if rate == "plan")
         self._gates: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopGate] = weakref.WeakKeyDictionary()
 
     def gate(self, clock: Clock, sleep: Callable[[float], object]) -> Gate:
@@ -234,6 +245,20 @@ class Lines:
         if gate is None:
             gate = self._gates[loop] = _LoopGate(self._lines, loop)
         return gate
+
+    def unread(self) -> Iterator[str]:
+        """Hand out the classes whose rate has to be asked of Coze, each once in the life of the process."""
+        while True:
+            try:
+                yield self._unread.popleft()
+            except IndexError:
+                return
+
+    def allow(self, budget: str, rate: float | None) -> None:
+        """Set the rate of a class. None: it is not limited."""
+        line = self._lines[budget]
+        with line.lock:
+            line.pacer.allow(rate)
 
     @property
     def held_seconds(self) -> float:

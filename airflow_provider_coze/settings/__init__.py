@@ -21,6 +21,8 @@ from airflow_provider_coze.settings.extras import AUTH_EXTRAS, EXTRAS, VISIBLE, 
 __all__ = ["DEFAULT_BASE_URL", "EXTRAS", "OAuthJWT", "Settings", "TokenAuth", "parse"]
 
 Dialect: TypeAlias = Literal["cloud", "studio"]
+#: Requests per second; "plan": as many as Coze says that the account is granted; None: not limited here.
+Budget: TypeAlias = float | Literal["plan"] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,9 @@ class Settings:
     verify: bool | str = True  # a string is the path of a CA bundle; whether it exists is found out when it is used
     dialect: Dialect = "cloud"
     workspace_id: str | None = None
-    chat_qps: float | None = None  # requests per second; None: not limited here
-    workflow_qps: float | None = None  # requests per second; None: not limited here
+    chat_qps: Budget = None
+    workflow_qps: Budget = None
+    upload_qps: float = 10.0  # requests per second; what the plan with the least grants
     workflow_run_path: str = "/v1/workflow/run"
 
 

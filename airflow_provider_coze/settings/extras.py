@@ -102,9 +102,16 @@ def _seconds(low: float, high: float, *, default: float) -> Reader:
     return lambda value: default if is_empty(value) else _number(value, f"seconds from {low:g} to {high:g}", low, high)
 
 
-def _qps(value: object) -> float | None:
-    allowed = "requests per second from 0.01 to 10000, or empty for no limit"
+def _qps(value: object) -> float | str | None:
+    if isinstance(value, str) and value.strip().lower() == "plan":
+        return "plan"
+    allowed = "requests per second from 0.01 to 10000, plan, or empty for no limit"
     return None if is_empty(value) else _number(value, allowed, 0.01, 10_000)
+
+
+def _upload_qps(value: object) -> float:
+    # Uploads per second: 10 on personal plans, 20 with a team (www.coze.cn/open/docs/developer_guides/coze_api_overview).
+    return 10.0 if is_empty(value) else _number(value, "requests per second from 0.01 to 10000", 0.01, 10_000)
 
 
 def _token_ttl(value: object) -> int:
@@ -189,6 +196,7 @@ EXTRAS: Mapping[str, Reader] = {
     "verify": _verify,
     "chat_qps": _qps,
     "workflow_qps": _qps,
+    "upload_qps": _upload_qps,
     "workflow_run_path": _text(
         "a path that starts with /, without ? and #", re.compile(r"(/[A-Za-z0-9._~-]+)+"), "/v1/workflow/run"
     ),

@@ -18,10 +18,12 @@ from airflow_provider_coze import errors as e
 from airflow_provider_coze.emulator import scenarios
 from airflow_provider_coze.emulator.default_world import ECHO, ECHO_BOT, SLEEPER_BOT, TOOL_BOT
 from airflow_provider_coze.emulator.definitions import AccessToken, Interrupt, OAuthApp, OutputNode, Workflow
+from airflow_provider_coze.hooks import connecting
 from airflow_provider_coze.hooks import coze as hooks
 from airflow_provider_coze.hooks.coze import CozeHook
 from airflow_provider_coze.operators.chat import CozeChatOperator
 from airflow_provider_coze.protocol import flows
+from airflow_provider_coze.protocol.endpoints import account
 from airflow_provider_coze.protocol.endpoints import chat as chats
 from airflow_provider_coze.protocol.retry import RetryPolicy
 from tests import tasks
@@ -498,6 +500,40 @@ def test_without_a_rate_nothing_waits(coze: Coze) -> None:
     assert coze.time.slept == []
 
 
+BENEFITS = "GET /v1/commerce/benefit/benefits/get"
+
+
+def test_the_plan_is_asked_once_for_what_it_grants(coze: Coze, connect: Callable[[str], None]) -> None:
+    coze.world.plan = "personal_free"
+    connect(coze.connection(chat_qps="plan", workflow_qps=50))
+    for _ in range(3):
+        coze.hook().create_chat(**HELLO)
+    asyncio.run(coze.hook().aperform(flows.call(chats.create_chat(**HELLO), RetryPolicy())))
+    assert coze.asked(BENEFITS) == 1
+    assert coze.times(CHAT) == pytest.approx([0.0, 0.05, 0.1, 0.15], abs=0.015)  # 20 a second
+
+
+def test_a_plan_that_may_not_be_read_limits_nothing_and_is_warned_of_once(
+    coze: Coze, connect: Callable[[str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    connect(coze.connection(workflow_qps="plan"))
+    coze.script(scenarios.error(4101), on=BENEFITS, times=9)
+    for _ in range(3):
+        asyncio.run(coze.hook().aperform(flows.call(account.current_user(), RetryPolicy())))
+        coze.hook().run_workflow(workflow_id=ECHO, parameters={}, is_async=True)
+    assert coze.asked(BENEFITS) == 1
+    assert coze.time.slept == []
+    warned = [record.getMessage() for record in caplog.records if "workflow_qps" in record.getMessage()]
+    assert len(warned) == 1
+    assert "getBenefit" in warned[0]
+
+
+def test_uploads_have_a_budget_of_their_own(coze: Coze) -> None:
+    for _ in range(3):
+        coze.hook().upload_file(filename="a.pdf", content=b"%PDF-")
+    assert coze.times("POST /v1/files/upload") == pytest.approx([0.0, 0.1, 0.2], abs=0.02)
+
+
 # --- the Test button
 
 
@@ -697,3 +733,37 @@ def test_minting_a_token_in_a_hurry_is_hurried_too(oauth: Coze, monkeypatch: pyt
     hook.perform(flows.call(hooks.account.current_user(), RetryPolicy(attempts=1)), hurry=True)
     assert oauth.asked(MINT) == 1
     assert all(limit is not None and limit <= 2.0 for limit in limits)
+
+
+# --- many who begin together
+
+
+async def test_hooks_that_begin_together_read_the_connection_once(coze: Coze, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    get = CozeHook.aget_connection
+
+    async def aget(conn_id: str) -> Any:
+        read.append(conn_id)
+        await asyncio.sleep(0.01)
+        return await get(conn_id)
+
+    monkeypatch.setattr(CozeHook, "aget_connection", staticmethod(aget))
+    found = await asyncio.gather(*(coze.hook().asettings() for _ in range(50)))
+    assert read == ["coze_default"]
+    assert {id(settings) for settings in found} == {id(found[0])}
+    monkeypatch.setattr(connecting, "_FRESH_SECONDS", 0.0)
+    assert await coze.hook().asettings() == found[0]
+    assert len(read) == 2
+
+
+async def test_a_connection_that_cannot_be_read_is_an_error_of_each_who_wants_it(
+    coze: Coze, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def aget(conn_id: str) -> Any:
+        await asyncio.sleep(0.01)
+        raise OSError("down")
+
+    monkeypatch.setattr(CozeHook, "aget_connection", staticmethod(aget))
+    failed = await asyncio.gather(*(coze.hook().asettings() for _ in range(5)), return_exceptions=True)
+    assert {type(error) for error in failed} == {e.CozeConnectionUnreadableError}
+    assert len({id(error) for error in failed}) == 5

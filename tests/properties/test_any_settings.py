@@ -24,7 +24,7 @@ _VALUES = {
     "verify": st.sampled_from([True, False, "false", "/etc/ssl/ours.pem"]),
     "proxy": st.sampled_from(["http://10.0.0.1:3128", "http://[::1", "https://a:b@proxy"]) | _URLS,
     "connect_seconds": st.floats() | st.floats(0, 400).map(str),
-    "chat_qps": st.floats() | st.integers(),
+    "chat_qps": st.floats() | st.integers() | st.sampled_from(["plan", " Plan "]),
     "token_ttl": st.integers(0, 100_000) | st.integers(0, 100_000).map(str),
 }
 extras = st.one_of(

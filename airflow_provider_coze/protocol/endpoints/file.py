@@ -8,7 +8,10 @@ from typing import Any
 from airflow_provider_coze.protocol.messages import Call, FilePart, Replay, Request
 from airflow_provider_coze.protocol.models import UploadedFile, identifier, integer, mapping
 
-__all__ = ["retrieve_file", "upload_file"]
+__all__ = ["BUDGET", "retrieve_file", "upload_file"]
+
+#: The rate-limit class that uploads share.
+BUDGET = "upload"
 
 
 def upload_file(*, filename: str, content: bytes) -> Call[UploadedFile]:
@@ -16,7 +19,7 @@ def upload_file(*, filename: str, content: bytes) -> Call[UploadedFile]:
 
     The file is usable by the account that uploaded it, for 3 months, and cannot be downloaded again.
     """
-    request = Request("POST", "/v1/files/upload", files=(FilePart("file", filename, content),), budget="upload")
+    request = Request("POST", "/v1/files/upload", files=(FilePart("file", filename, content),), budget=BUDGET)
     return Call(request, _file, Replay.IF_NEVER_SENT, "uploadFile")
 
 
