@@ -50,6 +50,7 @@ class Live:
     answered: Answered | None = None  # by the very reply to the start
     is_old: bool = False  # another process sent it, so it may be over by now
     looks: int = 0  # times that it could not be read, although Coze could be reached
+    waits: int = 0  # times that Coze could not be reached for it
 
 
 @dataclass(frozen=True, slots=True)

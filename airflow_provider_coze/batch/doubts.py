@@ -7,6 +7,7 @@ have been found, for only then "not there" means that it never arrived (see ``fi
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from airflow_provider_coze.batch.asks import Failed, Live
@@ -67,6 +68,7 @@ class Doubts:
         if self._finder is None:
             self.add(doubt)
             return
+        doubts = [doubt]
         try:
             if doubt.conversation_id:
                 self._resolved(doubt, await self._finder.find(doubt))
@@ -84,11 +86,19 @@ class Doubts:
                 self.are_there = True
             return
         except CozeError as error:
-            self._engine.halt(Stop(Terminal.REFUSED, error))  # it stays in the journal, for a retry
-            self.are_there = True
+            for each in doubts:
+                self._not_told(each, error)
             return
         for each in doubts:
             self._listed(each, found)
+
+    def _not_told(self, doubt: Doubt, error: CozeError) -> None:
+        """Look later, or leave it in the journal for a retry."""
+        if (wait := self._engine.wait_for_coze(error, doubt.waits)) is not None:
+            self._push(replace(doubt, waits=doubt.waits + 1), wait)
+            return
+        self._engine.halt(Stop(Terminal.REFUSED, error))
+        self.are_there = True
 
     def is_to_probe(self) -> bool:
         """Tell whether the next chat is the one that shows if chats can do without conversations of their own; one at a time."""

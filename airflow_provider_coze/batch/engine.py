@@ -179,6 +179,15 @@ class Engine:
             return Record()
         return Again(replace(ask, tries=ask.tries + 1), max(_backoff(ask.tries, _FIRST_WAIT_SECONDS), asked))
 
+    def wait_for_coze(self, error: e.CozeError, times: int) -> float | None:
+        """Return the seconds until Coze is asked again about what it runs, or may run. None: something else than time has to help.
+
+        :param times: how often that was done for the same already.
+        """
+        if times >= _PATIENCE or not isinstance(error, _TURNED_AWAY):
+            return None
+        return max(_backoff(times, _TURNED_AWAY_SECONDS), min(_LONGEST_ASKED_SECONDS, error.retry_after or 0.0))
+
     def _may_resend(self, ask: Ask) -> bool:
         return self.limits.resends and ask.tries < max(_RESENDS, self.limits.retries_per_row)
 

@@ -176,6 +176,9 @@ class Handler:
                     return
                 outcome = Failed(error, live.ids)
             except CozeError as error:
+                if (wait := self._engine.wait_for_coze(error, live.waits)) is not None:
+                    self._push(replace(live, waits=live.waits + 1, is_old=True), wait)
+                    return
                 self._engine.halt(Stop(Terminal.REFUSED, error))  # it stays in the journal, and a retry goes on with it
                 self.left += 1
                 return

@@ -22,6 +22,7 @@ class Doubt:
     marker: str
     at: float  # Unix seconds: when it was sent, or was about to be
     conversation_id: str | None = None  # where its chat would be. None: in one that Coze makes, or it is a run
+    waits: int = 0  # times that Coze could not be reached to find out
 
 
 Job: TypeAlias = "Ask | Live | Doubt | BadRow"

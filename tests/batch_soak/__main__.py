@@ -74,6 +74,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=5000)
     parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--lost", type=int, default=0, help="workers that go on while another try begins")
     parser.add_argument(
         "--kind", choices=["chat", "run"], help="one batch of chats or of runs, instead of the whole set"
     )
@@ -95,7 +96,7 @@ def main() -> int:
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL), cache_logger_on_first_use=False
     )
-    base = Case(rows=given.rows, kills=given.kills, seed=given.seed, in_flight=given.in_flight)
+    base = Case(rows=given.rows, kills=given.kills, lost=given.lost, seed=given.seed, in_flight=given.in_flight)
     if given.cases:
         return _at_once([Case(**fields) for fields in json.loads(given.cases)])
     if given.kind:

@@ -58,6 +58,7 @@ class Case:
 
     :ivar kind: ``chat`` or ``run``.
     :ivar kills: of the worker; one of the worker together with the triggerer comes on top, and if deferred one of the triggerer alone.
+    :ivar lost: workers that Airflow loses sight of, so that it starts another try while they go on.
     :ivar listed: whether Coze lists the conversations that it makes itself.
     :ivar resend: ``on_unknown="resend"``.
     :ivar store: keep the batch in what objects are put into, and not in a folder.
@@ -69,6 +70,7 @@ class Case:
     deferred: bool = False
     rows: int = 5000
     kills: int = 10
+    lost: int = 0
     faults: bool = False
     listed: bool = False
     resend: bool = False
@@ -84,9 +86,8 @@ class Case:
     @property
     def name(self) -> str:
         """What it is, in words."""
-        words = [self.kind, "deferred" if self.deferred else "plain", "faults" if self.faults else ""]
-        words += ["listed" if self.listed else "", "resend" if self.resend else "", "store" if self.store else ""]
-        return " ".join(filter(None, words))
+        words = [name for name in ("faults", "listed", "resend", "store", "lost") if getattr(self, name)]
+        return " ".join([self.kind, "deferred" if self.deferred else "plain", *words])
 
     def write_rows(self, folder: Path) -> None:
         """Write the input."""

@@ -29,7 +29,7 @@ class Kill:
 
     started: int
     after: float
-    what: str  # worker, triggerer, both
+    what: str  # worker, triggerer, both; lost: the worker goes on, and Airflow has lost sight of it
 
 
 @dataclass
@@ -56,7 +56,7 @@ def conduct(case: Case, folder: Path, coze: Coze) -> Ending:
 def _plan(case: Case) -> list[Kill]:
     """Choose the moments; the last kill of a worker comes when all rows were started."""
     chance = random.Random(case.seed)  # noqa: S311 - to be repeated
-    whats = ["worker"] * case.kills + ["both"] + ["triggerer"] * case.deferred
+    whats = ["worker"] * case.kills + ["both"] + ["triggerer"] * case.deferred + ["lost"] * case.lost
     moments = [chance.randrange(case.rows) for _ in whats]
     if case.kills > 1:
         moments[0] = case.rows
@@ -74,6 +74,7 @@ class _Conductor:
         self._due: dict[Kill, float] = {}  # of those whose moment has come
         self._ending = Ending()
         self._triggerer = self._new_triggerer()
+        self._lost: list[Child] = []
 
     def run(self) -> Ending:
         began, ending = time.monotonic(), self._ending
@@ -94,6 +95,9 @@ class _Conductor:
                 break
         ending.seconds = time.monotonic() - began
         self._end_triggerer()
+        for child in self._lost:
+            child.kill()
+            self._count(child)
         return ending
 
     def _is_over(self, outcome: dict[str, Any]) -> bool:
@@ -118,7 +122,7 @@ class _Conductor:
         self._postpone()
         child = Child(worker, self._case, self._folder, self._coze.connection, ending.tries, method, event)
         while not child.line.has_news(_LOOK_SECONDS):
-            if kill := self._comes("worker", "both"):
+            if kill := self._comes("worker", "both", "lost"):
                 return self._killed(child, kill, "worker")
         outcome: dict[str, Any] | None = child.line.hear()
         if outcome is None:
@@ -155,6 +159,9 @@ class _Conductor:
 
     def _killed(self, child: Child, kill: Kill, what: str) -> None:
         self._taken(kill, what)
+        if kill.what == "lost":
+            self._lost.append(child)
+            return
         child.kill()
         self._count(child)
         if kill.what == "both":
@@ -182,7 +189,7 @@ class _Conductor:
         self._kills.remove(kill)
         self._due.pop(kill, None)
         self._ending.killed[
-            what if kill.what == "worker" else f"{what}, triggerer" if kill.what == "both" else "triggerer"
+            {"worker": what, "both": f"{what}, triggerer", "lost": f"{what} lost"}.get(kill.what, kill.what)
         ] += 1
 
     def _count(self, child: Child) -> None:
