@@ -35,13 +35,18 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.connection import get_async_connection
     from airflow.providers.common.compat.sdk import (
         BaseHook,
+        BaseNotifier,
         BaseOperator,
         BaseSensorOperator,
         Connection,
         Context,
+        DecoratedOperator,
         PokeReturnValue,
         RetryDecision,
         RetryPolicy,
+        determine_kwargs,
+        redact,
+        task_decorator_factory,
     )
     from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -52,11 +57,13 @@ __all__ = [
     "AirflowSensorTimeout",
     "AirflowSkipException",
     "BaseHook",
+    "BaseNotifier",
     "BaseOperator",
     "BaseSensorOperator",
     "BaseTrigger",
     "Connection",
     "Context",
+    "DecoratedOperator",
     "PokeReturnValue",
     "RetryDecision",
     "RetryPolicy",
@@ -66,6 +73,7 @@ __all__ = [
     "ais_wanted",
     "ask_people",
     "conf",
+    "determine_kwargs",
     "get_async_connection",
     "has_forms",
     "is_wanted",
@@ -74,19 +82,22 @@ __all__ = [
     "metrics_tagged",
     "never_expire",
     "object_storage_path",
+    "redact",
     "renders_natively",
+    "task_decorator_factory",
 ]
 
 _SDK = "airflow.providers.common.compat.sdk"
 #: Name → the module that has it, imported when it is asked for.
-_LATER = {
-    "BaseHook": _SDK,
-    "BaseOperator": _SDK,
-    "BaseSensorOperator": _SDK,
+_LATER = dict.fromkeys(
+    (
+        *("BaseHook", "BaseNotifier", "BaseOperator", "BaseSensorOperator", "DecoratedOperator"),
+        *("PokeReturnValue", "RetryDecision", "RetryPolicy", "determine_kwargs", "redact"),
+        *("task_decorator_factory"),
+    ),
+    _SDK,
+) | {
     "BaseTrigger": "airflow.triggers.base",
-    "PokeReturnValue": _SDK,
-    "RetryDecision": _SDK,
-    "RetryPolicy": _SDK,
     "TriggerEvent": "airflow.triggers.base",
     "get_async_connection": "airflow.providers.common.compat.connection",
 }
