@@ -34,9 +34,11 @@ except ImportError:  # Airflow < 3.3: whoever waits for a person waits in the tr
 if TYPE_CHECKING:
     from airflow.providers.common.compat.connection import get_async_connection
     from airflow.providers.common.compat.sdk import (
+        Asset,
         BaseHook,
         BaseNotifier,
         BaseOperator,
+        BaseOperatorLink,
         BaseSensorOperator,
         Connection,
         Context,
@@ -56,9 +58,11 @@ __all__ = [
     "AirflowOptionalProviderFeatureException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
+    "Asset",
     "BaseHook",
     "BaseNotifier",
     "BaseOperator",
+    "BaseOperatorLink",
     "BaseSensorOperator",
     "BaseTrigger",
     "Connection",
@@ -77,11 +81,13 @@ __all__ = [
     "get_async_connection",
     "has_forms",
     "is_wanted",
+    "link_in_xcom",
     "mask_secret",
     "metrics",
     "metrics_tagged",
     "never_expire",
     "object_storage_path",
+    "openlineage_dataset",
     "redact",
     "renders_natively",
     "task_decorator_factory",
@@ -91,9 +97,9 @@ _SDK = "airflow.providers.common.compat.sdk"
 #: Name → the module that has it, imported when it is asked for.
 _LATER = dict.fromkeys(
     (
-        *("BaseHook", "BaseNotifier", "BaseOperator", "BaseSensorOperator", "DecoratedOperator"),
-        *("PokeReturnValue", "RetryDecision", "RetryPolicy", "determine_kwargs", "redact"),
-        *("task_decorator_factory"),
+        *("Asset", "BaseHook", "BaseNotifier", "BaseOperator", "BaseOperatorLink", "BaseSensorOperator"),
+        *("DecoratedOperator", "PokeReturnValue", "RetryDecision", "RetryPolicy"),
+        *("determine_kwargs", "redact", "task_decorator_factory"),
     ),
     _SDK,
 ) | {
@@ -145,6 +151,21 @@ def renders_natively(task: Any) -> bool:
     if own is not None:
         return bool(own)
     return task.has_dag() and bool(task.dag.render_template_as_native_obj)
+
+
+def link_in_xcom(ti_key: Any, key: str) -> str:
+    """Return the address that a task instance has pushed; "": none. On Airflow 2 in its web server, later on the worker."""
+    from airflow.providers.common.compat.sdk import XCom
+
+    found = XCom.get_value(ti_key=ti_key, key=key)
+    return found if isinstance(found, str) else ""
+
+
+def openlineage_dataset(*, namespace: str, name: str) -> Any:
+    """Return a dataset of OpenLineage; None where its client is not installed."""
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+
+    return Dataset(namespace=namespace, name=name)
 
 
 def object_storage_path(url: str) -> Any:
