@@ -38,9 +38,7 @@ class LoopTime:
         return self.time()
 
     async def sleep(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            self._loop, self._sleepers, self._is_looking, self._busy = loop, [], False, 0
+        loop = self._of_now()
         waking = loop.create_future()
         heapq.heappush(self._sleepers, (self.time() + max(0.0, seconds), next(self._numbers), waking))
         if not self._is_looking:
@@ -51,11 +49,13 @@ class LoopTime:
     @contextlib.contextmanager
     def busy(self) -> Iterator[None]:
         """Let no time pass: something is done in a thread or behind a socket."""
+        loop = self._of_now()
         self._busy += 1
         try:
             yield
         finally:
-            self._busy -= 1
+            if loop is self._loop:
+                self._busy -= 1
 
     def counted(self, work: Callable[..., Any]) -> Callable[..., Any]:
         """Return a coroutine function during which no time passes."""
@@ -65,6 +65,13 @@ class LoopTime:
                 return await work(*args, **kwargs)
 
         return wrapped
+
+    def _of_now(self) -> asyncio.AbstractEventLoop:
+        """Return the running loop; what slept on one before does not wake any more."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop, self._sleepers, self._is_looking, self._busy = loop, [], False, 0
+        return loop
 
     def _look(self) -> None:
         loop = self._loop
