@@ -124,6 +124,8 @@ class Handler:
         live = await self._started(ask, marker, conversation_id)
         if is_probe and live is None:
             self._doubts.probe_failed()
+        elif is_probe:
+            await self._journal.commit()  # at once: should Coze not list it, nothing but its ids finds it
         return live
 
     async def _started(self, ask: Ask, marker: str, conversation_id: str | None) -> Live | None:

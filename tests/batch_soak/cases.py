@@ -78,7 +78,7 @@ class Case:
     seed: int = 1
     shortest: float = 1.0
     longest: float = 3.0
-    in_flight: int = 400
+    in_flight: int = 200
     commit_seconds: float = 2.0
     poll_interval: float = 10.0
     hurries: bool = False

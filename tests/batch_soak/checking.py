@@ -38,7 +38,7 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON types."""
         plain: dict[str, Any] = json.loads(json.dumps(self, default=vars))
-        return plain
+        return {"name": self.case.name, **plain}
 
 
 def check(case: Case, folder: Path, ending: Ending, ledger: list[dict[str, Any]]) -> Report:
