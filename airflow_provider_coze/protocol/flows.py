@@ -15,7 +15,7 @@ from airflow_provider_coze.protocol import codes, outputs
 from airflow_provider_coze.protocol.endpoints import chat as chats
 from airflow_provider_coze.protocol.endpoints import conversation as conversations
 from airflow_provider_coze.protocol.endpoints import workflow as workflows
-from airflow_provider_coze.protocol.envelope import open_envelope
+from airflow_provider_coze.protocol.envelope import open_envelope, status_in
 from airflow_provider_coze.protocol.messages import Call, Flow, JsonValue, Response, Send, Sleep
 from airflow_provider_coze.protocol.models import Chat, Message, RunHistory, Usage, WorkflowRun
 from airflow_provider_coze.protocol.outcomes import chat_error, run_error
@@ -136,11 +136,9 @@ def _look(what: Call[T], watch: Watch, wait: float, known: str | None) -> Flow[T
         attempt += 1
         try:
             response: Response = yield effect
-            body = open_envelope(response, what)
-            data = body.get("data")
-            if known and isinstance(data, dict) and data.get("status") == known:
+            if known and status_in(response) == known:
                 return None
-            return what.parse(body)
+            return what.parse(open_envelope(response, what))
         except CozeError as error:
             retry = retry or watch.retry()
             pause = retry.next_wait(error, attempt, what.replay, waited)
