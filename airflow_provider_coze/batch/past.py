@@ -61,6 +61,7 @@ class Past:
     output for the same input: an attempt that was taken over can still be collecting what both had seen.
 
     :ivar notes: facts about the batch, by name.
+    :ivar conversations: those that Coze has made for chats that are known.
     :ivar usage: tokens of everything that was paid for, also where another try of the row came after it.
     :ivar attempts: how many have written anything.
     :ivar started_at: Unix seconds: when the first attempt began. None: there was none.
@@ -69,6 +70,7 @@ class Past:
 
     def __init__(self) -> None:
         self.notes: dict[str, Any] = {}
+        self.conversations: set[str] = set()
         self.usage = Usage()
         self.attempts = 0
         self.started_at: float | None = None
@@ -120,6 +122,8 @@ class Past:
         if marker in self._open:
             submission = self._open[marker][0]
             submission.ids, submission.at = ids, at
+            if submission.conversation_id is None and "conversation_id" in ids:
+                self.conversations.add(ids["conversation_id"])
 
     def nothing(self, marker: str) -> None:
         """Take in that a request certainly started nothing."""

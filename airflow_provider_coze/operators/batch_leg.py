@@ -226,9 +226,8 @@ class Leg:
             until=self._until,
             is_shown=shown if isinstance(shown, bool) else None,
         )
-        for submission in past.open:
-            if conversation_id := submission.ids.get("conversation_id"):
-                finder.know(conversation_id)
+        for conversation_id in past.conversations:
+            finder.know(conversation_id)
         return finder
 
     def _items(self, rows: Iterable[Row | BadRow], templates: RowTemplates) -> Iterator[Item | BadRow]:

@@ -106,6 +106,14 @@ def test_rows_that_are_to_be_asked_again_have_no_outcome_and_no_tries(tmp_path: 
     assert len(read_past(str(tmp_path))) == 2
 
 
+def test_conversations_that_coze_has_made_for_known_chats_are_known_when_those_are_over(tmp_path: Path) -> None:
+    ids = {"chat_id": "c", "conversation_id": "made by Coze"}
+    own = {**intent("n", 2), "conversation_id": "made before"}
+    others = {"chat_id": "d", "conversation_id": "made before"}
+    events = [intent("m", 1), {**bought("m"), "ids": ids}, good_row(1), own, {**bought("n"), "ids": others}]
+    assert read(tmp_path, events).conversations == {"made by Coze"}
+
+
 def test_rows_that_nobody_knows_about_are_asked_again_only_if_that_is_said(tmp_path: Path) -> None:
     unknown = failed_row(1, "CozeOutcomeUnknownError")
     past = read(tmp_path, [unknown, failed_row(2), {"t": "again", "unknown": False}])
