@@ -135,7 +135,9 @@ class Leg:
             runner, plan = self._runner(journal, past, self._items(rows, templates))
             window = await runner.run()
             if plan.changed:
-                task.log.warning("The input of %d rows is not what an earlier try sent; they are asked anew", plan.changed)
+                task.log.warning(
+                    "The input of %d rows is not what an earlier try sent; they are asked anew", plan.changed
+                )
             assert self._engine is not None  # noqa: S101 - the runner has it
             stop = self._engine.stop
             if stop is not None and stop.reason in _IN_TIME and runner.has_done_all:
