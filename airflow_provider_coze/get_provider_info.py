@@ -67,6 +67,14 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": _connection_fields(),
             }
         ],
+        # Airflow 2 shows no link whose class is not named here.
+        "extra-links": [
+            "airflow_provider_coze.links.CozeBotLink",
+            "airflow_provider_coze.links.CozeRunLink",
+            "airflow_provider_coze.links.CozeWorkflowLink",
+        ],
+        "asset-uris": [_asset_uris()],
+        "dataset-uris": [_asset_uris()],  # Airflow 2's name of it
         # Airflow 3.2 and later; before, `python -m airflow_provider_coze.cli` does the same.
         "cli": ["airflow_provider_coze.cli.definition.get_coze_cli_commands"],
         "config": {
@@ -110,6 +118,15 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         },
+    }
+
+
+def _asset_uris() -> dict[str, Any]:
+    return {
+        "schemes": ["coze"],
+        "handler": "airflow_provider_coze.assets.coze.sanitize_uri",
+        "factory": "airflow_provider_coze.assets.coze.create_asset",
+        "to_openlineage_converter": "airflow_provider_coze.assets.coze.convert_asset_to_openlineage",
     }
 
 

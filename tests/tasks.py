@@ -180,12 +180,16 @@ class TaskInstance:
         self.max_tries = max_tries
         self.start_date = start_date
         self.xcoms: dict[str, Any] = {}
+        self.links: dict[str, str] = {}  # where they lead, by their class: XComs too, but nobody's business
 
     def xcom_pull(self, task_ids: str, key: str, map_indexes: int | None = None) -> Any:
         return self.xcoms.get(key)
 
     def xcom_push(self, key: str, value: Any) -> None:
-        self.xcoms[key] = json.loads(json.dumps(value))
+        if key.startswith("_link_"):
+            self.links[key.removeprefix("_link_")] = value
+        else:
+            self.xcoms[key] = json.loads(json.dumps(value))
 
     def get_first_reschedule_date(self, context: Any) -> Any:
         return None
@@ -238,6 +242,10 @@ class Run:
     @property
     def xcoms(self) -> dict[str, Any]:
         return self.ti.xcoms
+
+    @property
+    def links(self) -> dict[str, str]:
+        return self.ti.links
 
 
 @contextlib.contextmanager

@@ -119,7 +119,8 @@ def named_paths() -> list[str]:
         for item in INFO[key]
         for path in item["python-modules"]
     ]
-    return [*modules, CONNECTION["hook-class-name"], *INFO["cli"], *INFO.get("extra-links", [])] + [
+    uris = [item[key] for item in INFO["asset-uris"] for key in ("handler", "factory", "to_openlineage_converter")]
+    return [*modules, CONNECTION["hook-class-name"], *INFO["cli"], *INFO["extra-links"], *uris] + [
         item["class-name"] for item in INFO.get("task-decorators", [])
     ]
 

@@ -265,6 +265,10 @@ class CozeOperator(BaseOperator):
         for key, value in values.items():
             if value is not None:
                 context["ti"].xcom_push(key=key, value=value)
+        if values.get("debug_url"):
+            from airflow_provider_coze.operators.linking import link_run
+
+            link_run(self, context, values["debug_url"])
 
     def _pulled(self, context: Context, *keys: str) -> dict[str, str]:
         """Return what this very try has pushed, as far as it has: XComs outlive a deferral."""

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_coze.errors import CozeTriggerEventError
+from airflow_provider_coze.links import CozeBotLink
 from airflow_provider_coze.operators.asking import AskingOperator
 from airflow_provider_coze.operators.base import restore_texts
 from airflow_provider_coze.operators.fate import decided
@@ -127,6 +128,7 @@ class CozeChatOperator(AskingOperator):
         "shortcut_command": "json",
     }
     ui_color = "#d9e4ff"
+    operator_extra_links = (CozeBotLink(),)
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_coze.links import CozeBotLink
 from airflow_provider_coze.operators.batch import BatchOperator
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class CozeChatBatchOperator(BatchOperator):
         "parameters": "json",
     }
     ui_color = "#d9e4ff"
+    operator_extra_links = (CozeBotLink(),)
     _texts = ("bot_id", "user_id", "custom_variables", "meta_data", "bot_version")
 
     def __init__(

@@ -12,6 +12,7 @@ from airflow_provider_coze.errors import (
     CozeOutputTypeError,
     CozePermissionError,
 )
+from airflow_provider_coze.links import CozeRunLink, CozeWorkflowLink
 from airflow_provider_coze.operators.base import CozeOperator, restore_texts
 from airflow_provider_coze.operators.fate import decided
 from airflow_provider_coze.protocol.statuses import WAITING, Phase, chat_phase
@@ -96,6 +97,7 @@ class CozeChatflowOperator(CozeOperator):
     }
     what = "run"
     ui_color = "#d9e4ff"
+    operator_extra_links = (CozeRunLink(), CozeWorkflowLink())
     _fold: ChatflowFold  # what the stream has said; there from `execute` on
 
     def __init__(

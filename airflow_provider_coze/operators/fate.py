@@ -29,17 +29,27 @@ def decided(method: Callable[Concatenate[Task, P], T]) -> Callable[Concatenate[T
 
     @functools.wraps(method)
     def deciding_method(self: Task, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with deciding(self), _spanned(self, args):
+        context = args[0] if args else kwargs.get("context")  # Airflow hands it over by name
+        with deciding(self), _linked(self, context, begins=method.__name__ == "execute"), _spanned(self, context):
             return method(self, *args, **kwargs)
 
     return deciding_method
 
 
-def _spanned(task: Any, args: tuple[Any, ...]) -> contextlib.AbstractContextManager[Any]:
-    """Make what an operator does a span, which it finds as ``_span``; a sensor's look is none."""
-    if not getattr(task, "what", "") or not args:
+def _linked(task: Any, context: Any, *, begins: bool) -> contextlib.AbstractContextManager[Any]:
+    """Keep the links of a task up to date, where it has any."""
+    if not getattr(task, "operator_extra_links", None) or context is None:
         return contextlib.nullcontext()
-    task._span = WorkSpan(args[0], task.what)
+    from airflow_provider_coze.operators.linking import linked
+
+    return linked(task, context, begins=begins)
+
+
+def _spanned(task: Any, context: Any) -> contextlib.AbstractContextManager[Any]:
+    """Make what an operator does a span, which it finds as ``_span``; a sensor's look is none."""
+    if not getattr(task, "what", "") or context is None:
+        return contextlib.nullcontext()
+    task._span = WorkSpan(context, task.what)
     return task._span  # type: ignore[no-any-return]
 
 

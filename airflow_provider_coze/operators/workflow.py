@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_coze.errors import CozeTriggerEventError
+from airflow_provider_coze.links import CozeRunLink, CozeWorkflowLink
 from airflow_provider_coze.operators.base import restore_texts
 from airflow_provider_coze.operators.fate import decided
 from airflow_provider_coze.operators.running import RunningOperator
@@ -81,6 +82,7 @@ class CozeWorkflowOperator(RunningOperator):
     )
     template_fields_renderers = {"parameters": "json", "ext": "json"}  # noqa: RUF012 - as Airflow declares it
     ui_color = "#e3dcff"
+    operator_extra_links = (CozeRunLink(), CozeWorkflowLink())
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_coze.links import CozeWorkflowLink
 from airflow_provider_coze.operators.batch import BatchOperator
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class CozeWorkflowBatchOperator(BatchOperator):
     )
     template_fields_renderers = {"ext": "json"}  # noqa: RUF012 - as Airflow declares it
     ui_color = "#e3dcff"
+    operator_extra_links = (CozeWorkflowLink(),)
     _texts = ("workflow_id", "bot_id", "app_id", "ext", "workflow_version", "connector_id")
 
     def __init__(

@@ -18,6 +18,7 @@ from airflow_provider_coze.compat import (
     PokeReturnValue,
 )
 from airflow_provider_coze.errors import CozeInputError, CozeNotFoundError
+from airflow_provider_coze.links import CozeRunLink, CozeWorkflowLink
 from airflow_provider_coze.operators.base import (
     DEFAULT_CONN_ID,
     default_deferrable,
@@ -229,6 +230,7 @@ class CozeWorkflowSensor(_CozeSensor):
 
     template_fields: Sequence[str] = ("workflow_id", "execute_id", "coze_conn_id")
     ui_color = "#e3dcff"
+    operator_extra_links = (CozeRunLink(), CozeWorkflowLink())
 
     def __init__(
         self, *, workflow_id: str, execute_id: str, poke_interval: float = _RUN_POKE_SECONDS, **kwargs: Any
@@ -247,6 +249,7 @@ class CozeWorkflowSensor(_CozeSensor):
         if history.execute_status != self._seen:
             log_run(self.log, history, _age(history.create_time, self.hook.clock()))
             self._seen = history.execute_status
+            self._link(context, history)
         if flows.is_waiting(history):
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._output(context, history))
@@ -260,10 +263,16 @@ class CozeWorkflowSensor(_CozeSensor):
         if ended.error is not None:
             raise ended.error
         history = self._read(ended.history)
+        self._link(context, history)
         if flows.is_waiting(history):
             waited = self.hook.clock() - ended.started_at
             raise AirflowSensorTimeout(str(run_error(history, workflow_id=self.workflow_id, waited=waited)))
         return self._output(context, history)
+
+    def _link(self, context: Context, history: RunHistory) -> None:
+        from airflow_provider_coze.operators.linking import link_run
+
+        link_run(self, context, history.debug_url)
 
     def _visible(self, history: RunHistory) -> RunHistory:
         """Read the record of a run that may have been started a moment ago, and then may not be there yet."""

@@ -1,0 +1,1 @@
+"""Names of Coze's things for Airflow's lineage and schedules: ``coze://bot/<id>``."""
