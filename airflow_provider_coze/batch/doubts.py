@@ -49,9 +49,14 @@ class Doubts:
         self._finder, self._engine, self._journal, self._judge = finder, engine, journal, judge
         self._push, self._log, self._clock, self._sleep, self._probes = push, log, clock, sleep, probes
         self._gathered: list[Doubt] = []
-        self.are_there = False  # whether some were left for a later try
+        self._some_are_left = False  # for a later try
         self._unproven: list[Doubt] = []
         self._is_probing = self._is_proving = False
+
+    @property
+    def are_there(self) -> bool:
+        """Whether some wait for a proof, or were left for a later try."""
+        return self._some_are_left or bool(self._unproven)
 
     def add(self, doubt: Doubt, error: CozeError | None = None) -> None:
         """Take a request whose reply was lost.
@@ -83,7 +88,7 @@ class Doubts:
             if self._engine.check(self._clock()):
                 self._judge.judge(doubt.ask, Failed(error), spent=False, marker=doubt.marker)
             else:  # it stays in the journal as well: a retry has more time to look
-                self.are_there = True
+                self._some_are_left = True
             return
         except CozeError as error:
             for each in doubts:
@@ -98,7 +103,7 @@ class Doubts:
             self._push(replace(doubt, waits=doubt.waits + 1), wait)
             return
         self._engine.halt(Stop(Terminal.REFUSED, error))
-        self.are_there = True
+        self._some_are_left = True
 
     def is_to_probe(self) -> bool:
         """Tell whether the next chat is the one that shows if chats can do without conversations of their own; one at a time."""
@@ -146,7 +151,7 @@ class Doubts:
         elif self._engine.check(self._clock()):
             self._is_unknown(doubt)
         else:
-            self.are_there = True
+            self._some_are_left = True
 
     def _is_now_known(self, *, shown: bool) -> None:
         """Note whether chats without conversations of their own are found, and go on with those that waited for it."""

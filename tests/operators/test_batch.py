@@ -219,6 +219,17 @@ class TestLostReplies:
         batches.chats(list("abcdefgh"))
         assert len(batches.outputs) == len(batches.coze.ledger) == 8
 
+    def test_one_that_waits_for_a_proof_is_not_forgotten_when_the_batch_is_stopped(
+        self, plain: Batches, moody: Bot
+    ) -> None:
+        plain.coze.script(reset(), on=SEND)
+        moody.duration = Seconds(30)
+        with pytest.raises(e.CozeTokenBudgetError):
+            plain.chats((word for word in "ab"), bot_id=moody.id, token_budget=1)
+        plain.coze.world.made_conversations_listed = True
+        plain.chats((word for word in "abc"), bot_id=moody.id, try_number=2)
+        assert len(plain.outputs) == len(plain.coze.ledger) == 3
+
     def test_runs_are_recorded_as_unknown(self, batches: Batches) -> None:
         batches.coze.script(reset(after_commit=True), on=RUN, times=2)
         manifest = batches.runs([{"text": word} for word in "abcdef"])
