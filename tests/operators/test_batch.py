@@ -26,6 +26,12 @@ def batches(request: pytest.FixtureRequest, coze: Coze, tmp_path: Path, monkeypa
     return Batches(coze, tmp_path / "results", monkeypatch, defers=request.param == "deferred")
 
 
+@pytest.fixture(params=["plain", pytest.param("deferred", marks=pytest.mark.matrix)])
+def either(request: pytest.FixtureRequest, coze: Coze, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Batches:
+    """For what is about the tries of a task more than about its waiting: the quick suite is content with one way."""
+    return Batches(coze, tmp_path / "results", monkeypatch, defers=request.param == "deferred")
+
+
 @pytest.fixture
 def plain(coze: Coze, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Batches:
     """For what does not depend on the way of waiting."""
@@ -195,22 +201,22 @@ class TestStoppedByCoze:
         ],
     )
     def test_a_refusal_that_all_rows_would_meet_fails_the_task(
-        self, batches: Batches, code: int, kind: type[e.CozeError]
+        self, either: Batches, code: int, kind: type[e.CozeError]
     ) -> None:
-        batches.coze.script(error(code), on=SEND, times=None)
+        either.coze.script(error(code), on=SEND, times=None)
         with pytest.raises(kind, match="every row would meet it") as caught:
-            batches.chats(["a", "b", "c"], max_in_flight=1)
+            either.chats(["a", "b", "c"], max_in_flight=1)
         assert is_kind(caught.value, kind)
-        assert batches.manifest["terminal_reason"] == "refused"
-        assert (batches.coze.ledger, batches.outputs) == ([], {})
-        batches.coze.emulator.clear_faults()
-        batches.chats(["a", "b", "c"], try_number=2)
-        assert len(batches.outputs) == len(batches.coze.ledger) == 3
+        assert either.manifest["terminal_reason"] == "refused"
+        assert (either.coze.ledger, either.outputs) == ([], {})
+        either.coze.emulator.clear_faults()
+        either.chats(["a", "b", "c"], try_number=2)
+        assert len(either.outputs) == len(either.coze.ledger) == 3
 
-    def test_limits_are_waited_for_and_cost_nothing(self, batches: Batches) -> None:
-        batches.coze.script(rate_limited(retry_after=30), on=SEND, times=20)
-        batches.chats(list("abcde"))
-        assert len(batches.outputs) == len(batches.coze.ledger) == 5
+    def test_limits_are_waited_for_and_cost_nothing(self, either: Batches) -> None:
+        either.coze.script(rate_limited(retry_after=30), on=SEND, times=20)
+        either.chats(list("abcde"))
+        assert len(either.outputs) == len(either.coze.ledger) == 5
 
 
 class TestLostReplies:
@@ -245,51 +251,51 @@ class TestLostReplies:
 
 
 class TestLaterTries:
-    def test_a_clear_by_hand_of_a_task_that_succeeded_asks_anew(self, batches: Batches) -> None:
-        first = batches.chats(["a"])
-        batches.max_tries = 3
-        second = batches.chats(["a"], try_number=2)
-        assert len(batches.coze.ledger) == 2
+    def test_a_clear_by_hand_of_a_task_that_succeeded_asks_anew(self, either: Batches) -> None:
+        first = either.chats(["a"])
+        either.max_tries = 3
+        second = either.chats(["a"], try_number=2)
+        assert len(either.coze.ledger) == 2
         assert first["batch_id"] != second["batch_id"]
 
-    def test_unless_it_is_to_reuse_what_it_has(self, batches: Batches) -> None:
-        batches.chats(["a"])
-        batches.max_tries = 3
-        batches.chats(["a", "b"], try_number=2, reuse="always")
-        assert len(batches.outputs) == len(batches.coze.ledger) == 2
+    def test_unless_it_is_to_reuse_what_it_has(self, either: Batches) -> None:
+        either.chats(["a"])
+        either.max_tries = 3
+        either.chats(["a", "b"], try_number=2, reuse="always")
+        assert len(either.outputs) == len(either.coze.ledger) == 2
 
-    def test_never_means_that_even_a_retry_asks_anew(self, batches: Batches) -> None:
+    def test_never_means_that_even_a_retry_asks_anew(self, either: Batches) -> None:
         for number in (1, 2, 3):
-            batches.chats(["a"], try_number=number, reuse="never")
-        assert len(batches.coze.ledger) == 3
+            either.chats(["a"], try_number=number, reuse="never")
+        assert len(either.coze.ledger) == 3
 
-    def test_a_row_that_has_changed_is_asked_anew(self, batches: Batches, caplog: pytest.LogCaptureFixture) -> None:
-        batches.chats(["a", "b"], on_error="fail")
-        batches.chats(["a", "c"], on_error="fail", try_number=2)
-        assert batches.outputs == {0: "You said: a", 1: "You said: c"}
-        assert len(batches.coze.ledger) == 3
+    def test_a_row_that_has_changed_is_asked_anew(self, either: Batches, caplog: pytest.LogCaptureFixture) -> None:
+        either.chats(["a", "b"], on_error="fail")
+        either.chats(["a", "c"], on_error="fail", try_number=2)
+        assert either.outputs == {0: "You said: a", 1: "You said: c"}
+        assert len(either.coze.ledger) == 3
         assert "1 rows is not what an earlier try sent" in caplog.text
 
-    def test_rows_that_are_gone_are_not_among_the_results(self, batches: Batches) -> None:
-        batches.chats(["a", "b", "c"])
-        manifest = batches.chats(["a"], try_number=2)
-        assert batches.outputs == {0: "You said: a"}
+    def test_rows_that_are_gone_are_not_among_the_results(self, either: Batches) -> None:
+        either.chats(["a", "b", "c"])
+        manifest = either.chats(["a"], try_number=2)
+        assert either.outputs == {0: "You said: a"}
         assert (manifest["request_count"], manifest["counts"]["missing"]) == (1, 0)
 
-    def test_another_bot_is_another_question(self, batches: Batches, moody: Bot) -> None:
-        batches.chats(["a"])
-        batches.chats(["a"], try_number=2, bot_id=moody.id)
-        assert len(batches.coze.ledger) == 2
+    def test_another_bot_is_another_question(self, either: Batches, moody: Bot) -> None:
+        either.chats(["a"])
+        either.chats(["a"], try_number=2, bot_id=moody.id)
+        assert len(either.coze.ledger) == 2
 
 
 class TestBadRows:
-    def test_each_is_recorded_and_costs_nothing(self, batches: Batches, tmp_path: Path) -> None:
+    def test_each_is_recorded_and_costs_nothing(self, either: Batches, tmp_path: Path) -> None:
         lines = ['{"text": "a"}', "{broken", '""', json.dumps({"text": "x" * 1_100_000}), "7", '{"text": "b"}']
         (tmp_path / "rows.jsonl").write_text("\n".join(lines))
-        batches.chats(str(tmp_path / "rows.jsonl"), message="{{ row.text }}")
-        assert batches.errors == {1: "undecodable", 2: "empty", 3: "too_large", 4: "template"}
-        assert batches.outputs == {0: "You said: a", 5: "You said: b"}
-        assert len(batches.coze.ledger) == 2
+        either.chats(str(tmp_path / "rows.jsonl"), message="{{ row.text }}")
+        assert either.errors == {1: "undecodable", 2: "empty", 3: "too_large", 4: "template"}
+        assert either.outputs == {0: "You said: a", 5: "You said: b"}
+        assert len(either.coze.ledger) == 2
 
     def test_one_of_a_wrong_type_too(self, plain: Batches) -> None:
         plain.chats(["a", {"text": "b"}])
