@@ -121,72 +121,72 @@ class TestResults:
 
 
 class TestWhatFailed:
-    def test_failed_uri_asks_only_that_again_with_the_same_indexes(self, batches: Batches, moody: Bot) -> None:
-        manifest = batches.chats(["a", "fail 1", "b", "fail 3"], bot_id=moody.id, retries_per_row=0)
+    def test_failed_uri_asks_only_that_again_with_the_same_indexes(self, either: Batches, moody: Bot) -> None:
+        manifest = either.chats(["a", "fail 1", "b", "fail 3"], bot_id=moody.id, retries_per_row=0)
         moody.answer = "now"
-        again = batches.chats(manifest["failed_uri"], bot_id=moody.id, task_id="again", reuse="never")
-        assert batches.outputs == {1: "now", 3: "now"}
+        again = either.chats(manifest["failed_uri"], bot_id=moody.id, task_id="again", reuse="never")
+        assert either.outputs == {1: "now", 3: "now"}
         assert again["request_count"] == 2
         assert again["failed_uri"] is None
-        assert len(batches.coze.ledger) == 6
+        assert len(either.coze.ledger) == 6
 
-    def test_of_a_batch_without_failures_it_is_an_empty_batch(self, batches: Batches) -> None:
-        manifest = batches.chats(["a"])
-        again = batches.chats(manifest["failed_uri"], reuse="never")
+    def test_of_a_batch_without_failures_it_is_an_empty_batch(self, either: Batches) -> None:
+        manifest = either.chats(["a"])
+        again = either.chats(manifest["failed_uri"], reuse="never")
         assert again["request_count"] == 0
-        assert len(batches.coze.ledger) == 1
+        assert len(either.coze.ledger) == 1
 
     def test_on_error_fail_asks_all_and_then_fails_and_a_retry_asks_only_what_failed(
-        self, batches: Batches, moody: Bot
+        self, either: Batches, moody: Bot
     ) -> None:
         arguments: dict[str, Any] = {"bot_id": moody.id, "retries_per_row": 1, "on_error": "fail"}
         with pytest.raises(e.CozeBatchFailedError, match="2 of 5 rows") as caught:
-            batches.chats(["a", "fail", "b", "", "c"], **arguments)
-        assert caught.value.failed_uri == batches.manifest["failed_uri"]
-        assert len(batches.coze.ledger) == 5
+            either.chats(["a", "fail", "b", "", "c"], **arguments)
+        assert caught.value.failed_uri == either.manifest["failed_uri"]
+        assert len(either.coze.ledger) == 5
         with pytest.raises(e.CozeBatchFailedError, match="2 of 5 rows"):
-            batches.chats(["a", "fail", "b", "", "c"], try_number=2, **arguments)
-        assert len(batches.coze.ledger) == 7  # the row has all of its tries again
-        assert batches.errors == {1: 5000, 3: "empty"}  # and the empty row is not forgotten
+            either.chats(["a", "fail", "b", "", "c"], try_number=2, **arguments)
+        assert len(either.coze.ledger) == 7  # the row has all of its tries again
+        assert either.errors == {1: 5000, 3: "empty"}  # and the empty row is not forgotten
         moody.answer = "now"
         with pytest.raises(e.CozeBatchFailedError, match="1 of 5 rows"):
-            batches.chats(["a", "fail", "b", "", "c"], try_number=3, **arguments)
-        assert batches.outputs == {0: "You said: a", 1: "now", 2: "You said: b", 4: "You said: c"}
+            either.chats(["a", "fail", "b", "", "c"], try_number=3, **arguments)
+        assert either.outputs == {0: "You said: a", 1: "now", 2: "You said: b", 4: "You said: c"}
 
-    def test_too_many_errors_stop_it_and_a_retry_goes_on(self, batches: Batches, moody: Bot) -> None:
+    def test_too_many_errors_stop_it_and_a_retry_goes_on(self, either: Batches, moody: Bot) -> None:
         arguments: dict[str, Any] = {"bot_id": moody.id, "retries_per_row": 0, "max_error_ratio": 0, "max_in_flight": 2}
         rows = ["a", "fail", *"bcdefgh"]
         with pytest.raises(e.CozeBatchFailedError, match="max_error_ratio"):
-            batches.chats(rows, **arguments)
-        bought = len(batches.coze.ledger)
+            either.chats(rows, **arguments)
+        bought = len(either.coze.ledger)
         assert bought < 9
-        assert batches.manifest["terminal_reason"] == "too_many_errors"
+        assert either.manifest["terminal_reason"] == "too_many_errors"
         moody.answer = "now"
-        batches.chats(rows, try_number=2, **arguments)
-        assert len(batches.outputs) == 9
-        assert len(batches.coze.ledger) == 9 + 1
+        either.chats(rows, try_number=2, **arguments)
+        assert len(either.outputs) == 9
+        assert len(either.coze.ledger) == 9 + 1
 
-    def test_a_token_budget_stops_it_for_good(self, batches: Batches, moody: Bot) -> None:
+    def test_a_token_budget_stops_it_for_good(self, either: Batches, moody: Bot) -> None:
         with pytest.raises(e.CozeTokenBudgetError) as caught:
-            batches.chats(list("abcdefgh"), bot_id=moody.id, token_budget=25, max_in_flight=1)
+            either.chats(list("abcdefgh"), bot_id=moody.id, token_budget=25, max_in_flight=1)
         assert is_kind(caught.value, e.CozeTokenBudgetError)
-        assert len(batches.coze.ledger) == 3
-        batches.chats(list("abcdefgh"), bot_id=moody.id, token_budget=1_000, try_number=2)
-        assert len(batches.outputs) == len(batches.coze.ledger) == 8
+        assert len(either.coze.ledger) == 3
+        either.chats(list("abcdefgh"), bot_id=moody.id, token_budget=1_000, try_number=2)
+        assert len(either.outputs) == len(either.coze.ledger) == 8
 
-    def test_a_timeout_leaves_what_runs_for_the_retry(self, batches: Batches, moody: Bot) -> None:
+    def test_a_timeout_leaves_what_runs_for_the_retry(self, either: Batches, moody: Bot) -> None:
         moody.duration = Seconds(100)
         with pytest.raises(e.CozeBatchTimeoutError, match="not over after its timeout"):
-            batches.chats(["a", "b"], bot_id=moody.id, timeout=50)
-        assert batches.manifest["counts"]["missing"] == 2
-        batches.chats(["a", "b"], bot_id=moody.id, try_number=2)
-        assert len(batches.outputs) == len(batches.coze.ledger) == 2
+            either.chats(["a", "b"], bot_id=moody.id, timeout=50)
+        assert either.manifest["counts"]["missing"] == 2
+        either.chats(["a", "b"], bot_id=moody.id, try_number=2)
+        assert len(either.outputs) == len(either.coze.ledger) == 2
 
-    def test_a_row_that_takes_too_long_is_recorded(self, batches: Batches, moody: Bot) -> None:
+    def test_a_row_that_takes_too_long_is_recorded(self, either: Batches, moody: Bot) -> None:
         moody.duration = lambda turn: Seconds(500 if "slow" in turn else 3)
-        manifest = batches.chats(["a", "slow"], bot_id=moody.id, row_timeout=60)
+        manifest = either.chats(["a", "slow"], bot_id=moody.id, row_timeout=60)
         assert manifest["counts"]["expired"] == 1
-        assert batches.outputs == {0: "You said: a"}
+        assert either.outputs == {0: "You said: a"}
 
 
 class TestStoppedByCoze:
@@ -368,6 +368,7 @@ class TestFoundBeforeAnythingIsSent:
         assert plain.coze.seen == []
 
 
+@pytest.mark.matrix
 def test_an_input_that_breaks_while_it_is_read_fails_the_task_and_a_retry_goes_on(plain: Batches) -> None:
     def breaking() -> Any:
         yield from (f"row {index}" for index in range(260))
