@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import threading
 import time
@@ -30,9 +31,10 @@ Clock = Callable[[], float]
 
 #: Seconds between two looks at a line, at least: what comes together is let go together. Less than ``pacer`` makes up for.
 _QUANTUM = 0.003
-#: Looks that nothing holds back begin at multiples of this many seconds: to look at one by itself costs a process half as much again as to
-#: look at several together, and it is a hundredth of any wait.
-_GRID = 0.02
+#: To look at one by itself costs a process half as much again as to look at several together. So looks begin at multiples of a power of
+#: two of seconds, later by this much of their wait at most, and so that no more than these few come together: they hold the loop up for
+#: a millisecond.
+_LATER, _TOGETHER = 1 / 32, 8
 #: Shorter sleeps would not move a clock that counts the seconds since 1970.
 _SHORTEST_SLEEP = 1e-6
 _NEVER = float("inf")
@@ -99,6 +101,12 @@ def _come(turn: asyncio.Future[None]) -> None:
         turn.set_result(None)
 
 
+def _together(now: float, after: float, waiting: int) -> float:
+    """Return the seconds until a look, so that it begins together with others."""
+    step = 2.0 ** math.floor(math.log2(after * min(_LATER, _TOGETHER / (waiting + 1))))
+    return math.ceil((now + after) / step) * step - now
+
+
 class _Timer:
     """The one timer of a line on an event loop, for all who wait there."""
 
@@ -114,9 +122,11 @@ class _Timer:
         """Take a place; the ticket's owner is a future that is done when the turn has come."""
         line = self._line
         with line.lock:
-            now = time.monotonic()
-            ticket = line.pacer.join(now, after=effect.after, by=effect.by, looks=effect.looks)
-            if effect.after <= 0:
+            now, after = time.monotonic(), effect.after
+            if effect.looks and after > 0:
+                after = _together(now, after, line.pacer.waiting)
+            ticket = line.pacer.join(now, after=after, by=effect.by, looks=effect.looks)
+            if after <= 0:
                 line.let_go(now)
                 if ticket.state == "went":
                     return ticket
@@ -133,8 +143,6 @@ class _Timer:
         wake = self._line.pacer.wake(now)
         if wake is None:
             return
-        if not self._line.pacer.backlog:
-            wake += _GRID - wake % _GRID
         wake = max(wake, now + _QUANTUM)
         if wake < self._at:  # one that was to ring later will find that it is not wanted any more
             self._at = wake

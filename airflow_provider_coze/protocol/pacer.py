@@ -83,11 +83,6 @@ class Pacer:
         """How many are in the line."""
         return len(self._sleeping) + len(self._work) + len(self._looks) - self._left
 
-    @property
-    def backlog(self) -> bool:
-        """Whether somebody might go, if the budget allowed it."""
-        return bool(self._work or self._looks)
-
     def rate(self, now: float) -> float | None:
         """Return the requests per second that are allowed now. None: not limited."""
         if self._rate is None or not self._rise:
