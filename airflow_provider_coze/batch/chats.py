@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from airflow_provider_coze.batch import packing
 from airflow_provider_coze.batch.asks import Answered, Ask, Failed, Live, Outcome
 from airflow_provider_coze.batch.reading import Reader
+from airflow_provider_coze.batch.rhythm import LastAsked, Rhythm
 from airflow_provider_coze.errors import CozeError
 from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.endpoints.chat import create_chat
 from airflow_provider_coze.protocol.messages import Flow, JsonValue
 from airflow_provider_coze.protocol.models import Chat
 from airflow_provider_coze.protocol.outcomes import chat_error, chat_timeout
-from airflow_provider_coze.protocol.pacing import PollSchedule
 from airflow_provider_coze.protocol.recovery import MARKER_FIELD
 from airflow_provider_coze.protocol.retry import RetryPolicy
 from airflow_provider_coze.protocol.statuses import WAITING, Phase, chat_phase
@@ -36,7 +36,7 @@ class Chats:
     options: Mapping[str, JsonValue]
     reader: Reader
     retry: RetryPolicy
-    polls: PollSchedule
+    rhythm: Rhythm
     clock: Callable[[], float]
     row_timeout: float | None
     until: float | None
@@ -76,7 +76,8 @@ class Chats:
         )
         limit = None if self.row_timeout is None else live.at + self.row_timeout
         ends = [end for end in (limit, self.until) if end is not None]
-        watch = flows.Watch(polls=self.polls, since=live.at, until=min(ends, default=None), clock=self.clock)
+        asked = LastAsked(self.clock, live.at)
+        watch = flows.Watch(polls=self.rhythm.polls, since=live.at, until=min(ends, default=None), clock=asked)
         if live.is_old:
             chat = yield from flows.read_chat(chat, watch.retry())
         while chat_phase(chat.status) in WAITING:
@@ -88,6 +89,9 @@ class Chats:
             if limit is None or self.clock() < limit:
                 return None
             return (yield from self._expired(chat, live))
+        if not live.is_old:
+            before, age = asked.at - live.at, self.clock() - live.at
+            self.rhythm.learn(chat.created_at, chat.completed_at, before=before, age=age)
         return (yield from self._ended(chat, live))
 
     def _ended(self, chat: Chat, live: Live) -> Flow[Outcome]:

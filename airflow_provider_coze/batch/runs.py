@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from airflow_provider_coze.batch import packing
 from airflow_provider_coze.batch.asks import Answered, Ask, Failed, Live, Outcome
 from airflow_provider_coze.batch.reading import Reader
+from airflow_provider_coze.batch.rhythm import LastAsked, Rhythm
 from airflow_provider_coze.errors import CozeNotFoundError, CozeOutcomeError, CozePlanError
 from airflow_provider_coze.protocol import codes, flows
 from airflow_provider_coze.protocol.endpoints.workflow import run_workflow
@@ -15,7 +16,6 @@ from airflow_provider_coze.protocol.messages import Flow, JsonValue
 from airflow_provider_coze.protocol.models import RunHistory
 from airflow_provider_coze.protocol.outcomes import run_error
 from airflow_provider_coze.protocol.outputs import history_output, run_output
-from airflow_provider_coze.protocol.pacing import PollSchedule
 from airflow_provider_coze.protocol.retry import RetryPolicy
 from airflow_provider_coze.protocol.statuses import Phase, run_phase
 from airflow_provider_coze.protocol.trimmed import assembled_output
@@ -41,7 +41,7 @@ class Runs:
     options: Mapping[str, JsonValue]
     reader: Reader
     retry: RetryPolicy
-    polls: PollSchedule
+    rhythm: Rhythm
     clock: Callable[[], float]
     row_timeout: float | None
     until: float | None
@@ -80,7 +80,8 @@ class Runs:
         history = RunHistory(live.ids["execute_id"], "Running", debug_url=live.ids.get("debug_url"))
         limit = None if self.row_timeout is None else live.at + self.row_timeout
         ends = [end for end in (limit, self.until) if end is not None]
-        watch = flows.Watch(polls=self.polls, since=live.at, until=min(ends, default=None), clock=self.clock)
+        asked = LastAsked(self.clock, live.at)
+        watch = flows.Watch(polls=self.rhythm.polls, since=live.at, until=min(ends, default=None), clock=asked)
         if live.is_old:
             history = yield from self._looked_at(history, watch)
         while flows.is_waiting(history):
@@ -92,6 +93,9 @@ class Runs:
             return None
         if run_phase(history.execute_status, interrupted=history.interrupt is not None) is not Phase.DONE:
             return Failed(self._error(history, live), live.ids, history.usage)
+        if not live.is_old:
+            before, age = asked.at - live.at, self.clock() - live.at
+            self.rhythm.learn(history.create_time, history.update_time, before=before, age=age)
         missing: tuple[str, ...] = ()
         if history.is_output_trimmed:
             assembled = yield from assembled_output(history, self.retry, workflow_id=self.workflow_id)

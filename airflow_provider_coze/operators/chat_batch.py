@@ -128,7 +128,8 @@ class CozeChatBatchOperator(BatchOperator):
     def _kind(self, until: float | None) -> Chats:
         from airflow_provider_coze.batch.chats import Chats
         from airflow_provider_coze.batch.reading import Reader
-        from airflow_provider_coze.protocol.pacing import CHAT_POLLS
+        from airflow_provider_coze.batch.rhythm import Rhythm
+        from airflow_provider_coze.protocol.pacing import SEARCH_POLLS
         from airflow_provider_coze.protocol.typed_output import OutputType
 
         return Chats(
@@ -137,7 +138,7 @@ class CozeChatBatchOperator(BatchOperator):
             options=self._options(),
             reader=Reader(None if self.output_type is None else OutputType(self.output_type)),
             retry=self.hook.retry,
-            polls=CHAT_POLLS.below(self.poll_interval),
+            rhythm=Rhythm(SEARCH_POLLS.below(self.poll_interval)),
             clock=self.hook.clock,
             row_timeout=self.row_timeout,
             until=until,

@@ -121,6 +121,7 @@ class CozeWorkflowBatchOperator(BatchOperator):
 
     def _kind(self, until: float | None) -> Runs:
         from airflow_provider_coze.batch.reading import Reader
+        from airflow_provider_coze.batch.rhythm import Rhythm
         from airflow_provider_coze.batch.runs import Runs
         from airflow_provider_coze.protocol.pacing import RUN_POLLS
         from airflow_provider_coze.protocol.typed_output import OutputType
@@ -130,7 +131,7 @@ class CozeWorkflowBatchOperator(BatchOperator):
             options=self._options(),
             reader=Reader(None if self.output_type is None else OutputType(self.output_type)),
             retry=self.hook.retry,
-            polls=RUN_POLLS.below(self.poll_interval),
+            rhythm=Rhythm(RUN_POLLS.below(self.poll_interval)),
             clock=self.hook.clock,
             row_timeout=self.row_timeout,
             until=until,

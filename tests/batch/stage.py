@@ -23,6 +23,7 @@ from airflow_provider_coze.batch.journal import Journal
 from airflow_provider_coze.batch.past import Past, read_past
 from airflow_provider_coze.batch.plan import Plan
 from airflow_provider_coze.batch.reading import Reader
+from airflow_provider_coze.batch.rhythm import Rhythm
 from airflow_provider_coze.batch.rows import BadRow
 from airflow_provider_coze.batch.runner import Runner
 from airflow_provider_coze.batch.runs import Runs
@@ -130,9 +131,9 @@ class Stage:
             "until": options.get("until"),
         }
         if what == "chat":
-            return Chats(bot_id=options.get("bot_id", self.bot.id), user_id="u", options={}, polls=CHAT_POLLS, **shared)
+            return Chats(bot_id=options.get("bot_id", self.bot.id), user_id="u", options={}, rhythm=Rhythm(CHAT_POLLS), **shared)
         mode = options.get("mode", "auto")
-        return Runs(workflow_id=self.workflow.id, options={}, polls=RUN_POLLS, mode=mode, **shared)
+        return Runs(workflow_id=self.workflow.id, options={}, rhythm=Rhythm(RUN_POLLS), mode=mode, **shared)
 
     def finder(self, past: Past, **options: Any) -> Finder:
         return Finder(

@@ -10,6 +10,7 @@ import pytest
 from airflow_provider_coze.batch.asks import Answered, Ask, Failed, Item, Live
 from airflow_provider_coze.batch.chats import Chats
 from airflow_provider_coze.batch.reading import Reader
+from airflow_provider_coze.batch.rhythm import Rhythm
 from airflow_provider_coze.emulator.app import Emulator
 from airflow_provider_coze.emulator.definitions import Seconds, Template
 from airflow_provider_coze.errors import CozeChatRequiresActionError, CozeChatTimeoutError
@@ -38,7 +39,7 @@ def made(bot_id: str, time: VirtualTime, **more: Any) -> Chats:
         "options": {"meta_data": {"team": "a"}, "custom_variables": {"tone": "dry"}, "parameters": None},
         "reader": Reader(),
         "retry": RetryPolicy(),
-        "polls": CHAT_POLLS,
+        "rhythm": Rhythm(CHAT_POLLS),
         "clock": time,
         "row_timeout": None,
         "until": None,

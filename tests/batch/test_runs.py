@@ -8,6 +8,7 @@ import pytest
 
 from airflow_provider_coze.batch.asks import Answered, Ask, Failed, Item, Live
 from airflow_provider_coze.batch.reading import Reader
+from airflow_provider_coze.batch.rhythm import Rhythm
 from airflow_provider_coze.batch.runs import Runs
 from airflow_provider_coze.emulator.app import Emulator
 from airflow_provider_coze.emulator.definitions import Immediate, Interrupt, Seconds, Workflow
@@ -41,7 +42,7 @@ def made(workflow: Workflow, time: VirtualTime, **more: Any) -> Runs:
         "options": {"app_id": "7", "ext": None},
         "reader": Reader(),
         "retry": RetryPolicy(),
-        "polls": RUN_POLLS,
+        "rhythm": Rhythm(RUN_POLLS),
         "clock": time,
         "row_timeout": None,
         "until": None,

@@ -244,6 +244,11 @@ class Work:
     reads: int = 0
 
 
+def _took(work: Work) -> bytes:
+    """Return when it ended if it began at 1764800000, in whole seconds, as Coze tells it."""
+    return b"%d" % (1764800000 + int(work.ends) - int(work.began))
+
+
 class Site:
     """What happened, and what is to be answered.
 
@@ -344,10 +349,14 @@ class Site:
 
     def _chat(self, query: bytes, now: float) -> bytes:
         chat, conversation = _ids(query)
-        return (CHAT_COMPLETED if self._ended(self.chats, chat, now) else CHAT_GOES_ON)(chat, conversation)
+        if not self._ended(self.chats, chat, now):
+            return CHAT_GOES_ON(chat, conversation)
+        return CHAT_COMPLETED(chat, conversation).replace(b"1764800004", _took(self.chats[chat.decode()]))
 
     def _history(self, run: bytes, now: float) -> bytes:
-        return (RUN_SUCCEEDED if self._ended(self.runs, run, now) else RUN_GOES_ON)(run)
+        if not self._ended(self.runs, run, now):
+            return RUN_GOES_ON(run)
+        return RUN_SUCCEEDED(run).replace(b"1764800065", _took(self.runs[run.decode()]))
 
     def _ended(self, known: dict[str, Work], id_: bytes, now: float) -> bool:
         name = id_.decode()
