@@ -75,6 +75,11 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "asset-uris": [_asset_uris()],
         "dataset-uris": [_asset_uris()],  # Airflow 2's name of it
+        "task-decorators": [
+            {"name": name, "class-name": f"airflow_provider_coze.decorators.{home}.{name}_task"}
+            for name, home in (("coze_batch", "batch"), ("coze_chat", "chat"), ("coze_workflow", "workflow"))
+        ],
+        "notifications": ["airflow_provider_coze.notifications.coze.CozeNotifier"],
         # Airflow 3.2 and later; before, `python -m airflow_provider_coze.cli` does the same.
         "cli": ["airflow_provider_coze.cli.definition.get_coze_cli_commands"],
         "config": {

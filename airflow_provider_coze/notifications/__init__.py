@@ -1,0 +1,1 @@
+"""What tells a Coze bot of what has happened in Airflow."""
