@@ -83,6 +83,12 @@ class Rest:
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
         return self.get(path, map_index=map_index, stringify="false", deserialize="false")["value"]
 
+    def links(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> dict[str, str | None]:
+        """Return where the buttons on a task's page lead, by their names; None: a button that stays away."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/links"
+        found = self.get(path, map_index=map_index)
+        return dict(found if self.is_v1 else found["extra_links"])
+
     def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1) -> str:
         """Return a task's log as the UI shows it: both legs, and the trigger's lines."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"

@@ -59,6 +59,16 @@ def test_coze_billed_one_chat_and_one_run(run: Run) -> None:
     assert run.billed == Counter(chat=1, workflow=1)
 
 
+def test_the_run_is_one_click_away_and_so_is_its_workflow(run: Run) -> None:
+    links = run.airflow.rest.links(run.dag_id, run.run_id, "run_workflow")
+    assert links["Coze run"] == run.airflow.rest.xcom(run.dag_id, run.run_id, "run_workflow", key="debug_url")
+    assert (links["Coze workflow"] or "").endswith("&workflow_id=7511500000000000001")
+
+
+def test_a_bot_whose_workspace_nobody_names_has_a_button_that_stays_away(run: Run) -> None:
+    assert run.airflow.rest.links(run.dag_id, run.run_id, "ask_bot") == {"Coze bot": None}
+
+
 def test_the_token_is_written_nowhere(run: Run, airflow: Stack, coze: Server) -> None:
     assert "airflow_provider_coze.triggers." in run.stored_while_deferred  # the look was at the right moment
     assert coze.token not in run.stored_while_deferred

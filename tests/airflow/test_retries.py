@@ -25,11 +25,14 @@ def test_a_task_whose_failure_no_retry_can_change_fails_in_its_first_try(
 ) -> None:
     run = run_dag(airflow_of(name), "retries", coze)
     assert {task.task_id: (task.state, task.try_number) for task in run.tasks} == dict.fromkeys(
-        ["unknown_bot", "used_up", "used_up_deferred", "unknown_chat"], ("failed", 1)
+        ["unknown_bot", "used_up", "used_up_deferred", "unknown_chat", "broken_run"], ("failed", 1)
     )
     for task in run.tasks:
-        assert "Not to be retried. Coze" in run.airflow.task_logs("retries", task.task_id)
+        if task.task_id != "broken_run":
+            assert "Not to be retried. Coze" in run.airflow.task_logs("retries", task.task_id)
     assert run.billed["chat"] == 2
+    pages = {run.airflow.rest.links("retries", run.run_id, "broken_run", index)["Coze run"] for index in (0, 1)}
+    assert len(pages - {None}) == 2  # each of two mapped tasks that failed leads to its own run
 
 
 def test_airflow_stores_a_dag_with_a_policy_the_same_every_time(airflow_of: Callable[[str], Stack]) -> None:
