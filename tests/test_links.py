@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -71,3 +72,9 @@ def test_a_link_says_what_was_pushed_and_nothing_where_nothing_was(
 
 def test_the_buttons_have_names_of_their_own() -> None:
     assert len({kind.name for kind in KINDS}) == len(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_link_is_in_the_reference(kind: type[links.CozeLink]) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "reference" / "operators.md").read_text(encoding="utf-8")
+    assert f"| `{kind.__name__}` | {kind.name} | `{kind.key}` |" in page

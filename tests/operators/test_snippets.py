@@ -125,3 +125,11 @@ def test_the_page_about_batches_lets_rows_share_a_request(coze: Coze, tmp_path: 
 
 def test_the_page_about_mapped_tasks_gives_them_a_pool() -> None:
     assert of_page("mapped")["dag"].get_task("write_report").partial_kwargs["pool"] == "coze_reports"
+
+
+def test_the_page_about_assets_names_a_knowledge_base_that_another_dag_waits_for(coze: Coze) -> None:
+    made = of_page("assets")
+    task = made["refresh"].get_task("write_prices")
+    assert [asset.uri for asset in task.outlets] == [made["prices"].uri] == ["coze://dataset/7511600000000000001"]
+    assert execute(coze, task)[0] == {"output": {"day": "{{ ds }}"}}
+    assert made["after"].get_task("compare").inlets == [made["prices"]]
