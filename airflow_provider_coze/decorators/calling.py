@@ -76,9 +76,10 @@ class CallingOperator(DecoratedOperator):
 
         :param what: what it returned, in words that quote nothing of it.
         """
-        name = getattr(self.python_callable, "__name__", "its function")
+        name = getattr(self.python_callable, "__name__", "")
+        function = f"{name}()" if name.isidentifier() else "its function"
         with deciding(self):
             raise CozeInputError(
-                f"Task {self.task_id!r} cannot be sent to Coze: {name}() returned {what}, and {self.custom_operator_name} needs {wanted}. "
-                "Nothing was sent, so nothing is billed; a retry calls the function again, and fails the same way while it returns that."
+                f"Task {self.task_id!r} cannot be sent to Coze: {function} returned {what}, and {self.custom_operator_name} needs {wanted}."
+                " Nothing was sent, so nothing is billed; a retry calls the function again, and fails the same way while it returns that."
             )

@@ -54,7 +54,7 @@ class CozeChatDecoratedOperator(CallingOperator, CozeChatOperator):
 
 
 def _kind(value: object) -> str:
-    return "nothing (None)" if value is None else f"a {type(value).__name__}"
+    return "nothing (None)" if value is None else f"a value of type {type(value).__name__}"
 
 
 def coze_chat_task(

@@ -30,7 +30,7 @@ class CozeWorkflowDecoratedOperator(CallingOperator, CozeWorkflowOperator):
         parameters = self._called(context)
         if parameters is not None and not isinstance(parameters, Mapping):
             wanted = "the parameters as a mapping, by their names, or None where the workflow has none"
-            self._refuse_returned(f"a {type(parameters).__name__}", wanted)
+            self._refuse_returned(f"a value of type {type(parameters).__name__}", wanted)
         self.parameters = parameters
         return super().execute(context)
 
