@@ -10,6 +10,8 @@ __all__ = ["what_happened", "without_secrets"]
 
 #: So much of an exception's text: its point is at its beginning, and the rest is in the log.
 _MOST_OF_AN_ERROR = 500
+#: So much of it is looked at; a text can have any length, and somebody waits.
+_MOST_TO_READ = 4_000
 #: States of a task, and reasons of a DAG's callback, as a sentence goes on.
 _ENDED = {
     "success": "succeeded",
@@ -23,14 +25,19 @@ _ENDED = {
 }
 #: What is not masked by Airflow, because it was never told of it. Order counts: an address is cut before its parts are looked at.
 _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"(\w[\w+.-]*://)[^\s/?#'\"@]*@"), r"\1"),  # user and password of an address
-    (re.compile(r"(\w[\w+.-]*://[^\s?#'\"]*)[?#][^\s'\"]*"), r"\1"),  # a signed address has its signature there
-    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{4,}"), r"\1 ***"),
+    (re.compile(r"(\b[a-z][\w+.-]{0,20}://)[^\s/?#'\"@]*@", re.I), r"\1"),  # user and password of an address
+    (
+        re.compile(r"(\b[a-z][\w+.-]{0,20}://[^\s?#'\"]*)[?#][^\s'\"]*", re.I),
+        r"\1",
+    ),  # what signs an address stands there
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*"), "***"),
+    (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{4,}", re.I), r"\1 ***"),
     (re.compile(r"\b(?:pat|sat|sk|ghp|xox[a-z])[_-][\w-]{8,}|\beyJ[\w-]{8,}[\w.-]*|\bAKIA[A-Z0-9]{12,}"), "***"),
     (
         re.compile(
-            r"(?i)(\b[\w-]*(?:password|passwd|pwd|secret|token|authorization|api[_-]?key|access[_-]?key|private[_-]?key)['\"]?\s*[:=]\s*)"
-            r"(?:'[^']*'|\"[^\"]*\"|[^\s,;&)}\]]+)"
+            r"(\b[\w-]{0,30}(?:password|passwd|pwd|secret|token|authorization|api[_-]?key|access[_-]?key|private[_-]?key)['\"]?\s?[:=]\s?)"
+            r"(?:'[^']*'|\"[^\"]*\"|(?:(?:bearer|basic)\s)?[^\s,;&)}\]]+)",
+            re.I,
         ),
         r"\1***",
     ),
@@ -62,6 +69,8 @@ def what_happened(context: Mapping[str, Any], mask: Callable[[str], str] = str) 
 
 def without_secrets(text: str, mask: Callable[[str], str] = str) -> str:
     """Return the beginning of a text in one line, without what is a secret or looks like one."""
+    if len(text) > _MOST_TO_READ:
+        text = text[:_MOST_TO_READ].rpartition(" ")[0]  # half a secret is none that anybody would know as one
     short = " ".join(mask(text).split())
     for pattern, instead in _SECRETS:
         short = pattern.sub(instead, short)

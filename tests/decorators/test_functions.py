@@ -198,7 +198,7 @@ async def asynchronous() -> str:
 def test_a_message_of_the_wrong_type_is_refused_before_anything_is_sent(coze: Coze, returned: Any, words: str) -> None:
     with pytest.raises(e.CozeInputError) as caught:
         ask(Run(coze, defers=False), returned)
-    assert f" returned {words}, and @task.coze_chat needs a text" in str(caught.value)
+    assert f" returned {words}, and @task.coze_chat needs a " in str(caught.value)
     assert "Nothing was sent, so nothing is billed; a retry calls the function again" in str(caught.value)
     assert isinstance(caught.value, AirflowFailException)  # and so Airflow does not retry it
     assert is_kind(caught.value, e.CozeInputError)
