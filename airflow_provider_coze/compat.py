@@ -14,6 +14,7 @@ import importlib
 import sys
 import uuid
 from collections.abc import Coroutine, Mapping
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
@@ -87,7 +88,7 @@ __all__ = [
     "metrics_tagged",
     "never_expire",
     "object_storage_path",
-    "openlineage_dataset",
+    "openlineage_classes",
     "redact",
     "renders_natively",
     "task_decorator_factory",
@@ -161,11 +162,14 @@ def link_in_xcom(ti_key: Any, key: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-def openlineage_dataset(*, namespace: str, name: str) -> Any:
-    """Return a dataset of OpenLineage; None where its client is not installed."""
-    from airflow.providers.common.compat.openlineage.facet import Dataset
+def openlineage_classes() -> Any:
+    """Return ``OperatorLineage``, ``Dataset`` and ``RunFacet``, by name, of the OpenLineage that is installed.
 
-    return Dataset(namespace=namespace, name=name)
+    :raises ImportError: none is.
+    """
+    extractors = importlib.import_module("airflow.providers.openlineage.extractors")
+    base = importlib.import_module("openlineage.client.generated.base")
+    return SimpleNamespace(OperatorLineage=extractors.OperatorLineage, Dataset=base.Dataset, RunFacet=base.RunFacet)
 
 
 def object_storage_path(url: str) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from airflow.providers.common.compat.openlineage import facet
 from airflow.providers.common.compat.sdk import Asset
 
+from airflow_provider_coze import compat
 from airflow_provider_coze.assets.coze import (
     KINDS,
     convert_asset_to_openlineage,
@@ -83,6 +84,6 @@ def test_airflow_asks_us_about_our_scheme() -> None:
 
 
 def test_openlineage_gets_a_namespace_and_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facet, "Dataset", lambda **facts: facts)
+    monkeypatch.setattr(compat, "openlineage_classes", lambda: SimpleNamespace(Dataset=lambda **facts: facts))
     found = convert_asset_to_openlineage(create_bot_asset(ID), lineage_context=None)
     assert found == {"namespace": "coze", "name": f"bot/{ID}"}

@@ -82,7 +82,7 @@ def create_asset(*, kind: str, id: str, extra: dict[str, Any] | None = None) -> 
 
 def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> Any:
     """Return an asset as OpenLineage names it: namespace ``coze``, name ``bot/<id>``. Asked for by Airflow's own provider of it."""
-    return compat.openlineage_dataset(namespace="coze", name=asset.uri.removeprefix("coze://"))
+    return compat.openlineage_classes().Dataset(namespace="coze", name=asset.uri.removeprefix("coze://"))
 
 
 def _wrong(problem: str) -> str:

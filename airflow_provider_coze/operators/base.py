@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_coze.compat import BaseOperator, conf, is_wanted, renders_natively
 from airflow_provider_coze.errors import CozeError, CozeInputError
+from airflow_provider_coze.observing.lineage import HasLineage
 
 if TYPE_CHECKING:
     from airflow_provider_coze.compat import Context
@@ -87,7 +88,7 @@ def wanted_in_time(ti: Any) -> bool | None:
     return answers[0] if answers else None
 
 
-class CozeOperator(BaseOperator):
+class CozeOperator(HasLineage, BaseOperator):
     """Start something on Coze and wait for it. Use one of the subclasses.
 
     :param coze_conn_id: the connection, of type ``coze``.

@@ -18,6 +18,7 @@ from airflow_provider_coze.errors import (
     CozeInputError,
     CozeTokenBudgetError,
 )
+from airflow_provider_coze.observing.lineage import HasLineage
 from airflow_provider_coze.operators.base import ON_UNKNOWN, default_deferrable, min_deferral_seconds, restore_texts
 from airflow_provider_coze.operators.fate import decided
 
@@ -38,7 +39,7 @@ _ON_ERROR = ("record", "fail")
 _REUSES = ("unfinished", "always", "never")
 
 
-class BatchOperator(BaseOperator):
+class BatchOperator(HasLineage, BaseOperator):
     """Ask Coze one question for each of many rows. Use one of the subclasses.
 
     One process sends, waits and reads for all rows; no task for each row is made. Results are written to *result_path*, and the task
