@@ -92,11 +92,11 @@ class AskingOperator(Asking, SendingOperator):
     def _watch(self, chat: Chat, started_at: float, *, until: float | None) -> Chat:
         """Look at the chat until it has ended or the time is up."""
         from airflow_provider_coze.protocol import flows
-        from airflow_provider_coze.protocol.pacing import CHAT_POLLS
+        from airflow_provider_coze.protocol.pacing import TASK_POLLS
         from airflow_provider_coze.triggers.progress import log_chat
 
         watch = flows.Watch(
-            polls=CHAT_POLLS.below(self.poll_interval), since=started_at, until=until, clock=self.hook.clock
+            polls=TASK_POLLS.below(self.poll_interval), since=started_at, until=until, clock=self.hook.clock
         )
         while chat_phase(chat.status) in WAITING:
             seen = chat.status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CHAT_POLLS", "RUN_POLLS", "SEARCH_POLLS", "PollSchedule"]
+__all__ = ["CHAT_POLLS", "RUN_POLLS", "SEARCH_POLLS", "TASK_POLLS", "PollSchedule"]
 
 #: Coze asks for at most one status read a second of each chat (docs: retrieve_chat).
 _MIN_POLL_SECONDS = 1.0
@@ -51,6 +51,8 @@ class PollSchedule:
 #: Most chats end within 20 seconds. Found by simulated annealing, for chats of 2 to 20 s, as many of each length and as many of each
 #: order of magnitude: fewer looks than every 5 s, and half of the ends noticed in 0.57 of the time (tests/protocol/test_pacing.py).
 CHAT_POLLS = PollSchedule(first_seconds=1.0, ceiling_seconds=10.0, early=(3.5, 6.9, 11.1, 15.8, 17.3, 18.7, 20.0))
+#: For the one chat that a task waits for on a worker, which is no crowd: a bot that answers at once is to be heard at once.
+TASK_POLLS = PollSchedule(first_seconds=1.0, ceiling_seconds=10.0)
 #: For what is likely to be there at once, or to be over soon, and is nobody knows how old.
 SEARCH_POLLS = PollSchedule(first_seconds=1.0, ceiling_seconds=10.0)
 #: A run usually takes longer, and its reads share the budget of starting runs.
