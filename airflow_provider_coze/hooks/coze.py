@@ -27,8 +27,8 @@ from airflow_provider_coze.hooks.plan import granted
 from airflow_provider_coze.hooks.streaming import AsyncEvents, Events, opened, until_then
 from airflow_provider_coze.observing.metrics import are_counted, observed
 from airflow_provider_coze.protocol import flows
-from airflow_provider_coze.protocol.auth import TokenCaches, signed
-from airflow_provider_coze.protocol.dialects import dialect_of, spoken
+from airflow_provider_coze.protocol.auth import Credential, TokenCaches, signed
+from airflow_provider_coze.protocol.dialects import Dialect, dialect_of, spoken
 from airflow_provider_coze.protocol.endpoints import account, chat, conversation, file, workflow
 from airflow_provider_coze.protocol.layers import through
 from airflow_provider_coze.protocol.messages import (
@@ -92,6 +92,7 @@ class CozeHook(BaseHook):
         self.coze_conn_id = coze_conn_id
         self.retry = retry or RetryPolicy()
         self._settings: Settings | None = None
+        self._dress: tuple[Settings, Dialect, Credential] | None = None
         #: Time, for tests to replace.
         self.clock: Callable[[], float] = time.time
         self.sleep: Callable[[float], object] = time.sleep
@@ -244,8 +245,15 @@ class CozeHook(BaseHook):
 
     def _dressed(self, flow: Flow[T], settings: Settings) -> Flow[T]:
         """Wrap a flow in what the connection adds: its dialect, its token. The outermost comes last."""
-        flow = spoken(flow, dialect_of(settings.dialect, settings.workflow_run_path))
-        return signed(flow, _TOKENS.for_(settings.auth, settings.base_url), clock=self.clock)
+        dialect, credential = self._dress_of(settings)
+        return signed(spoken(flow, dialect), credential, clock=self.clock)
+
+    def _dress_of(self, settings: Settings) -> tuple[Dialect, Credential]:
+        """Return what all flows of a connection are dressed in; made once, because batches perform thousands."""
+        if self._dress is None or self._dress[0] is not settings:
+            dialect = dialect_of(settings.dialect, settings.workflow_run_path)
+            self._dress = settings, dialect, _TOKENS.for_(settings.auth, settings.base_url)
+        return self._dress[1:]
 
     def request(
         self,

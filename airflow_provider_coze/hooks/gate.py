@@ -118,6 +118,11 @@ class _Timer:
         self._loop = weakref.ref(loop)
         self._at = _NEVER
 
+    def passes(self) -> bool:
+        """Tell whether work may go at once; most may, and need no place in the line."""
+        with self._line.lock:
+            return self._line.pacer.passes(time.monotonic())
+
     def join(self, effect: Send, loop: asyncio.AbstractEventLoop) -> Ticket:
         """Take a place; the ticket's owner is a future that is done when the turn has come."""
         line = self._line
@@ -173,6 +178,8 @@ class _LoopGate:
         if timer is None:
             if effect.after > 0:
                 await asyncio.sleep(effect.after)
+            return
+        if effect.after <= 0 and not effect.looks and timer.passes():
             return
         ticket = timer.join(effect, asyncio.get_running_loop())
         if ticket.state == "went":

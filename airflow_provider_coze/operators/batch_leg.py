@@ -6,6 +6,7 @@ Imported when a batch runs, and never for parsing a DAG file.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from airflow_provider_coze.batch.window import write_window
 from airflow_provider_coze.errors import CozeError
 from airflow_provider_coze.operators.batch_telling import Telling
 from airflow_provider_coze.operators.purchase import identity_of
+from airflow_provider_coze.protocol.messages import JsonValue
 from airflow_provider_coze.state.record import fingerprint
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ _PATIENCE_SECONDS = 300.0
 _IN_FLIGHT, _DEFERRED_IN_FLIGHT = 50, 500
 #: What ends a batch from outside, and is of no matter if it was at its end.
 _IN_TIME = (Terminal.TIMEOUT, Terminal.BUDGET)
+_HASH_DIGITS = 32
 #: How a leg ends that is followed by another one of the same try.
 _DEFERRED = "deferred"
 
@@ -243,7 +246,7 @@ class Leg:
             if isinstance(made, BadRow):
                 yield made
             else:
-                yield Item(row.index, row.value, made, fingerprint({"common": common, "request": made}))
+                yield Item(row.index, row.value, made, _hash(common, made))
 
     def _new_marker(self, ask: Ask) -> str:
         """Return what a request is known by: whose it is, its first row, and when; no two are the same."""
@@ -274,3 +277,10 @@ class Leg:
             belongs=plan.belongs,
         )
         return manifest.to_dict()
+
+
+def _hash(common: str, request: JsonValue) -> str:
+    """Return the hash of what is sent for a row. A message, of which there may be many, is hashed as it is."""
+    if isinstance(request, str):
+        return hashlib.sha256(f"{common}\x00{request}".encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_DIGITS]
+    return fingerprint({"common": common, "request": request})

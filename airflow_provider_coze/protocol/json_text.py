@@ -21,6 +21,10 @@ MAX_DEPTH = 100
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
+#: What comes before every number that cannot be kept: a long integer, an exponent, or a word in the place of a number.
+_MAY_NOT_BE_KEPT = re.compile(r"(?:[:,\[]|^)\s*-?(?:[0-9]{19}|[0-9.]+[eE]|[0-9]{300}|[NI])")
+
+
 def read_json(text: str | bytes) -> Any:
     """Return the value of a JSON text, with what cannot be kept replaced.
 
@@ -32,7 +36,8 @@ def read_json(text: str | bytes) -> Any:
     if not isinstance(text, str):
         text = text.decode(json.detect_encoding(text), "surrogatepass")
     try:
-        value = _DECODER.decode(text)
+        # Python's own numbers are read four times as quickly, and nearly every text has no others.
+        value = (_DECODER.decode if _MAY_NOT_BE_KEPT.search(text) else json.loads)(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
     if text.count("[") + text.count("{") > MAX_DEPTH and _is_deeper([value], MAX_DEPTH):

@@ -117,6 +117,13 @@ class Pacer:
             self._line_up(ticket)
         return ticket
 
+    def passes(self, now: float) -> bool:
+        """Let work go at once if nothing holds anything back, without a place in the line. False: it has to join it."""
+        if self._rate is not None or self._work or self._looks or now < self._paused_until:
+            return False
+        self._count(now)
+        return True
+
     def leave(self, ticket: Ticket) -> None:
         """Give a place back; one that went already stays gone."""
         if ticket.state != "waits":
@@ -226,16 +233,19 @@ class Pacer:
         return ticket
 
     def _note(self, now: float, ticket: Ticket) -> None:
+        self._count(now)
+        self.held_seconds += max(0.0, now - ticket.ready)
+        asked = ticket.ready - ticket.joined
+        if ticket.looks and asked >= 0.5:
+            self.stretch += ((now - ticket.joined) / asked - self.stretch) / 32
+
+    def _count(self, now: float) -> None:
         second = int(now)
         if self._gone and self._gone[-1][0] == second:
             self._gone[-1][1] += 1
         else:
             self._gone.append([second, 1])
         self.passed += 1
-        self.held_seconds += max(0.0, now - ticket.ready)
-        asked = ticket.ready - ticket.joined
-        if ticket.looks and asked >= 0.5:
-            self.stretch += ((now - ticket.joined) / asked - self.stretch) / 32
 
     def _seen(self, now: float) -> float:
         """Return how many went in the fullest of the last seconds."""

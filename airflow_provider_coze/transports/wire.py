@@ -47,6 +47,8 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 #: Without it, a server that sends a byte now and then keeps a worker for ever, because each read ends in time.
 WHOLE_ANSWER = 3
 
+_encode = json.JSONEncoder(allow_nan=False).encode
+
 USER_AGENT = "airflow-provider-coze"
 
 
@@ -77,7 +79,7 @@ def content_of(request: Request) -> tuple[bytes | None, dict[str, str]]:
     if request.json is None:
         return request.body, dict(request.headers)
     try:
-        text = json.dumps(request.json, allow_nan=False)
+        text = _encode(request.json)
     except (TypeError, ValueError, RecursionError) as error:
         raise CozeInputError(
             f"The body of {request.method} {request.path} cannot be written as JSON: {error}. Nothing was sent."
