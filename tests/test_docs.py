@@ -19,6 +19,7 @@ from airflow_provider_coze.batch.results import BUCKETS, RowError, RowResult, bu
 from airflow_provider_coze.batch.rows import CODES
 from airflow_provider_coze.get_provider_info import get_provider_info
 from airflow_provider_coze.hooks.coze import CozeHook
+from airflow_provider_coze.notifications.coze import CozeNotifier
 from airflow_provider_coze.operators.base import CozeOperator
 from airflow_provider_coze.operators.batch import BatchOperator
 from airflow_provider_coze.operators.chat import CozeChatOperator
@@ -263,6 +264,7 @@ OPERATORS = (
 #: What is no operator by itself says no fields; those of its parameters are marked as its subclasses have them.
 BASES: dict[type, Any] = {CozeOperator: CozeChatOperator, BatchOperator: CozeChatBatchOperator}
 SENSORS = (CozeChatSensor, CozeWorkflowSensor)
+NOTIFIERS = (CozeNotifier,)
 TRIGGERS = (CozeChatTrigger, CozeWorkflowTrigger, CozeBatchTrigger, CozeQuestionTrigger)
 
 
@@ -279,14 +281,14 @@ def _default(parameter: inspect.Parameter) -> str:
     return "required" if parameter.default is inspect.Parameter.empty else f"`{parameter.default!r}`"
 
 
-@pytest.mark.parametrize("kind", [*OPERATORS, *SENSORS, *TRIGGERS], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [*OPERATORS, *SENSORS, *NOTIFIERS, *TRIGGERS], ids=lambda kind: kind.__name__)
 def test_parameters_and_defaults_are_those_of_the_code(kind: type) -> None:
     rows = _table(_section(_read(REFERENCE), kind.__name__), "parameter")
     documented = {_ticked(row["parameter"]): row["default"] for row in rows}
     assert documented == {name: _default(parameter) for name, parameter in _parameters(kind).items()}
 
 
-@pytest.mark.parametrize("kind", [*OPERATORS, *SENSORS], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [*OPERATORS, *SENSORS, *NOTIFIERS], ids=lambda kind: kind.__name__)
 def test_templated_parameters_are_marked(kind: Any) -> None:
     rows = _table(_section(_read(REFERENCE), kind.__name__), "parameter")
     templated = {_ticked(row["parameter"]) for row in rows if row["templated"] == "yes"}
@@ -317,7 +319,7 @@ def test_methods_of_the_hook_are_those_of_the_code() -> None:
     assert {_ticked(row["method"]) for row in rows} == own
 
 
-@pytest.mark.parametrize("kind", [*OPERATORS, *SENSORS, *TRIGGERS, CozeHook], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [*OPERATORS, *SENSORS, *NOTIFIERS, *TRIGGERS, CozeHook], ids=lambda kind: kind.__name__)
 def test_classes_are_where_the_page_says(kind: type) -> None:
     assert f"`{kind.__module__}.{kind.__name__}" in _section(_read(REFERENCE), kind.__name__)
 

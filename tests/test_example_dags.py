@@ -248,5 +248,25 @@ class TestByDagTest:
         assert found.returned("total") == 1_409_778_724
         assert found.billed == Counter(workflow=4)
 
+    def test_the_taskflow_example_asks_what_its_functions_return(self, results: dict[str, Result]) -> None:
+        found = results["example_coze_taskflow"]
+        assert found.states == Counter(
+            {("summarise", "success"): 4} | {(task, "success"): 1 for task in ("ask", "sort_reviews", "count")}
+        ), found.output
+        said = r"You said: 1,409,778,724 people live in 4 regions\. What is worth a look on \d{4}-\d\d-\d\d\?"
+        assert re.fullmatch(said, found.returned("ask"))
+        largest = [summary["largest"]["division"] for summary in found.returned("summarise")]
+        assert largest == ["Henan", "Guangdong", "Liaoning", "Sichuan"]
+        assert found.returned("count") == 12
+        assert "waiting for them in the triggerer" in found.output
+        assert found.billed == Counter(chat=1 + 12, workflow=4)
+
+    def test_the_notifier_example_tells_a_bot_of_the_task_that_fails(self, results: dict[str, Result]) -> None:
+        found = results["example_coze_notifier"]
+        assert found.states == Counter({("check_table", "failed"): 1, ("tidy_up", "success"): 1}), found.output
+        assert "answered in chat" in found.output
+        assert "You said: Airflow: task 'check_table' of DAG 'example_coze_notifier' failed" in found.output
+        assert found.billed == Counter(chat=1)
+
     def test_every_example_is_run_here_or_answered_by_a_person(self, results: dict[str, Result]) -> None:
         assert {*results, OF_PEOPLE} == {path.stem for path in EXAMPLES}

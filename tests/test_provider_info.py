@@ -120,7 +120,7 @@ def named_paths() -> list[str]:
         for path in item["python-modules"]
     ]
     uris = [item[key] for item in INFO["asset-uris"] for key in ("handler", "factory", "to_openlineage_converter")]
-    return [*modules, CONNECTION["hook-class-name"], *INFO["cli"], *INFO["extra-links"], *uris] + [
+    return [*modules, CONNECTION["hook-class-name"], *INFO["cli"], *INFO["extra-links"], *INFO["notifications"], *uris] + [
         item["class-name"] for item in INFO.get("task-decorators", [])
     ]
 
@@ -180,7 +180,10 @@ def test_airflow_knows_the_default_of_our_option_and_it_can_be_set(monkeypatch: 
 
 
 @pytest.mark.airflow
-@pytest.mark.parametrize("command", ["list", "get airflow-provider-coze", "hooks", "behaviours", "triggers", "widgets"])
+@pytest.mark.parametrize(
+    "command",
+    ["list", "get airflow-provider-coze", "hooks", "behaviours", "triggers", "widgets", "notifications"],
+)
 def test_airflow_providers_shows_us(command: str, tmp_path: Path) -> None:
     """Each of these starts Airflow, which takes some seconds; hooks imports ours."""
     if command in ("behaviours", "widgets") and version("apache-airflow").startswith(("3.0.", "3.1.")):
@@ -194,5 +197,6 @@ def test_airflow_providers_shows_us(command: str, tmp_path: Path) -> None:
         "behaviours": "coze",
         "triggers": "airflow_provider_coze.triggers.workflow",
         "widgets": "extra__coze__private_key",
+        "notifications": "airflow_provider_coze.notifications.coze.CozeNotifier",
     }
     assert shown[command] in out.stdout
