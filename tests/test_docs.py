@@ -319,7 +319,9 @@ def test_methods_of_the_hook_are_those_of_the_code() -> None:
     assert {_ticked(row["method"]) for row in rows} == own
 
 
-@pytest.mark.parametrize("kind", [*OPERATORS, *SENSORS, *NOTIFIERS, *TRIGGERS, CozeHook], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", [*OPERATORS, *SENSORS, *NOTIFIERS, *TRIGGERS, CozeHook], ids=lambda kind: kind.__name__
+)
 def test_classes_are_where_the_page_says(kind: type) -> None:
     assert f"`{kind.__module__}.{kind.__name__}" in _section(_read(REFERENCE), kind.__name__)
 

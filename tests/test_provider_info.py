@@ -120,9 +120,14 @@ def named_paths() -> list[str]:
         for path in item["python-modules"]
     ]
     uris = [item[key] for item in INFO["asset-uris"] for key in ("handler", "factory", "to_openlineage_converter")]
-    return [*modules, CONNECTION["hook-class-name"], *INFO["cli"], *INFO["extra-links"], *INFO["notifications"], *uris] + [
-        item["class-name"] for item in INFO.get("task-decorators", [])
-    ]
+    return [
+        *modules,
+        CONNECTION["hook-class-name"],
+        *INFO["cli"],
+        *INFO["extra-links"],
+        *INFO["notifications"],
+        *uris,
+    ] + [item["class-name"] for item in INFO.get("task-decorators", [])]
 
 
 @pytest.mark.parametrize("path", named_paths())
