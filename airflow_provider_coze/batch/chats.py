@@ -42,6 +42,11 @@ class Chats:
     until: float | None
     instruction: str | None = None
 
+    @property
+    def replies_soon(self) -> bool:
+        """Whether the reply to a start comes at once."""
+        return True
+
     def start(self, ask: Ask, marker: str, conversation_id: str | None) -> Flow[Live]:
         """Send the rows' chat.
 

@@ -5,6 +5,8 @@ The order is the point: the intent is durable before the billed request leaves, 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -33,6 +35,10 @@ _LOOKS, _LOOK_AGAIN_SECONDS = 3, 10.0
 class Kind(Protocol):
     """Chats or runs: how rows are sent, waited for and read."""
 
+    @property
+    def replies_soon(self) -> bool:
+        """Whether the reply to a start comes at once."""
+
     def start(self, ask: Ask, marker: str, conversation_id: str | None) -> Flow[Live]:
         """Send the rows."""
 
@@ -48,6 +54,7 @@ class Handler:
     :param waits: False: requests are not waited for here, but kept as :attr:`window`; those of *ended* are read.
     :param probes: whether to find out if chats can do without conversations of their own.
     :param push: takes a job that is to be done after so many seconds.
+    :param most_starts: how many starts may wait for their reply at the same time: so many a kill can leave in doubt. None: any number.
     :ivar window: requests that are waited for elsewhere.
     :ivar left: how many requests were left as they are, for a later try.
     """
@@ -69,6 +76,7 @@ class Handler:
         waits: bool = True,
         ended: frozenset[str] = frozenset(),
         probes: bool = False,
+        most_starts: int | None = None,
     ) -> None:
         self._kind, self._engine, self._journal = kind, engine, journal
         self._perform, self._stats, self._clock = perform, stats, clock
@@ -86,6 +94,7 @@ class Handler:
             sleep=sleep,
             probes=probes,
         )
+        self._starts = None if most_starts is None else asyncio.Semaphore(most_starts)
         self.window: list[Live] = []
         self.left = 0
 
@@ -121,7 +130,8 @@ class Handler:
             except CozeError as error:
                 self._judge.judge(ask, Failed(error), spent=False)
                 return None
-        live = await self._started(ask, marker, conversation_id)
+        async with self._starts if self._starts and self._kind.replies_soon else contextlib.nullcontext():
+            live = await self._started(ask, marker, conversation_id)
         if is_probe and live is None:
             self._doubts.probe_failed()
         elif is_probe:

@@ -57,6 +57,7 @@ class Runner:
         waits: bool = True,
         ended: frozenset[str] = frozenset(),
         probes: bool = False,
+        most_starts: int | None = None,
         on_tick: Callable[[float], None] = lambda now: None,
     ) -> None:
         self._engine, self._jobs, self._stats = engine, jobs, stats
@@ -76,6 +77,7 @@ class Runner:
             waits=waits,
             ended=ended,
             probes=probes,
+            most_starts=most_starts,
         )
         self._window = self._handler.window
         self._chunk: list[Job] = []

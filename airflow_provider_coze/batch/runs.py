@@ -49,6 +49,11 @@ class Runs:
     packed_parameter: str = "rows"
     _is_async: bool = field(default=True, init=False)
 
+    @property
+    def replies_soon(self) -> bool:
+        """Whether the reply to a start comes at once; that of a synchronous run comes with its output."""
+        return self._is_async and self.mode != "sync"
+
     def start(self, ask: Ask, marker: str, conversation_id: str | None) -> Flow[Live]:
         """Start the rows' run.
 

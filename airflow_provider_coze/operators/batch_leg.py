@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,9 @@ _IN_FLIGHT, _DEFERRED_IN_FLIGHT = 50, 500
 #: What ends a batch from outside, and is of no matter if it was at its end.
 _IN_TIME = (Terminal.TIMEOUT, Terminal.BUDGET)
 _HASH_DIGITS = 32
+#: Starts of runs that wait for their reply at the same time, to reach the budget when a reply takes this long; without a known budget,
+#: Coze's highest (www.coze.cn/open/docs/developer_guides/coze_api_overview: 500 requests a second, with the reads).
+_FEWEST_STARTS, _REPLY_SECONDS, _FASTEST = 8, 0.25, 250.0
 #: How a leg ends that is followed by another one of the same try.
 _DEFERRED = "deferred"
 
@@ -211,12 +215,23 @@ class Leg:
             waits=not task.deferrable,
             ended=self._ended,
             probes=total is None or total >= _WORTH_A_PROBE,
+            most_starts=self._most_starts(),
             on_tick=lambda now: self._telling.tick(now, plan.seen_all),
         )
         return runner, plan
 
     def _most_in_flight(self) -> int:
         return self._task.max_in_flight or (_DEFERRED_IN_FLIGHT if self._task.deferrable else _IN_FLIGHT)
+
+    def _most_starts(self) -> int | None:
+        """Return how many starts of runs may wait for their reply: what a kill leaves in doubt cannot be found.
+
+        Where an intent has to wait for a commit, so few would hold the batch up.
+        """
+        if self._task.what == "chat" or not files.is_local(self.folder):
+            return None
+        qps = self._task.hook.settings.workflow_qps
+        return max(_FEWEST_STARTS, math.ceil((qps if isinstance(qps, int | float) else _FASTEST) * _REPLY_SECONDS))
 
     def _finder(self, past: Past) -> Finder:
         task: Any = self._task

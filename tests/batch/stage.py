@@ -187,6 +187,7 @@ class Stage:
                 waits=options.get("waits", True),
                 ended=frozenset(options.get("ended", ())),
                 probes=options.get("probes", False),
+                most_starts=options.get("most_starts"),
             )
             window = await runner.run()
             if self.engine.stop is not None:

@@ -92,6 +92,21 @@ class TestLimits:
         assert max(running) == most - 1  # one more is about to be
         assert len(stage.outputs) == 30
 
+    @pytest.mark.parametrize(("mode", "bounded"), [("async", True), ("auto", True), ("sync", False)])
+    def test_so_many_starts_wait_for_their_reply_unless_it_comes_with_the_output(
+        self, stage: Stage, mode: str, bounded: bool
+    ) -> None:
+        stage.play(rows(30), "run", mode=mode, most_starts=3)
+        waiting, most = set[str](), 0
+        for event in stage.events:
+            if event["t"] == "intent":
+                waiting.add(event["marker"])
+            elif event["t"] == "bought":
+                waiting.discard(event["marker"])
+            most = max(most, len(waiting))
+        assert (most == 3) if bounded else (most > 3)
+        assert len(stage.outputs) == 30
+
     def test_requests_per_minute_are_spaced(self, stage: Stage) -> None:
         stage.play(rows(10), requests_per_minute=20)
         assert stage.times(SEND) == [3.0 * index for index in range(10)]
