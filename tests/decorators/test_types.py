@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +74,10 @@ def test_airflow_is_told_of_the_same_functions() -> None:
     assert told == {
         name.removesuffix("_task"): f"{getattr(decorators, name).__module__}.{name}" for name in decorators.__all__
     }
+
+
+def test_the_page_about_functions_makes_a_task() -> None:
+    page = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "snippets" / "typed_tasks.py"))
+    task = page["summarise"]("tea").operator
+    assert (task.task_id, task.bot_id, task.max_repairs) == ("summarise", "7511000000000000002", 2)
+    assert task.python_callable("tea") == "Summarise in one sentence: tea"

@@ -6,8 +6,10 @@ import asyncio
 import importlib.util
 import inspect
 import logging
+import runpy
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +24,7 @@ from airflow_provider_coze.notifications.coze import CozeNotifier
 from tests.tasks import LOGGER, TOKEN, Coze
 
 SEND = "POST /v3/chat"
+SNIPPETS = Path(__file__).parents[2] / "docs" / "snippets"
 TI = SimpleNamespace(
     dag_id="daily",
     task_id="load",
@@ -278,3 +281,11 @@ def test_an_event_loop_is_held_up_no_longer_than_the_timeout(coze: Coze, warning
     awaited(coze, context(), timeout=0.01)
     (warning,) = warnings()
     assert "it was not over after 0.01 s" in warning
+
+
+def test_the_page_about_deadlines_makes_a_dag() -> None:
+    pytest.importorskip("airflow.sdk.definitions.deadline")
+    dag = runpy.run_path(str(SNIPPETS / "deadline.py"))["dag"]
+    alert = dag.deadline[0] if isinstance(dag.deadline, list) else dag.deadline
+    assert alert.callback.path == f"{CozeNotifier.__module__}.{CozeNotifier.__qualname__}"
+    assert CozeNotifier(**alert.callback.kwargs).bot_id == ECHO_BOT
