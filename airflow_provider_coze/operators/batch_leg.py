@@ -231,7 +231,8 @@ class Leg:
         if self._task.what == "chat" or not files.is_local(self.folder):
             return None
         qps = self._task.hook.settings.workflow_qps
-        return max(_FEWEST_STARTS, math.ceil((qps if isinstance(qps, int | float) else _FASTEST) * _REPLY_SECONDS))
+        starts = min(_FASTEST, qps) if isinstance(qps, int | float) else _FASTEST
+        return max(_FEWEST_STARTS, math.ceil(starts * _REPLY_SECONDS))
 
     def _finder(self, past: Past) -> Finder:
         task: Any = self._task
