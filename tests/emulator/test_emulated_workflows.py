@@ -307,11 +307,11 @@ def test_the_catalogue_shows_what_the_world_has(coze: Coze) -> None:
 def test_bots_can_be_listed_and_looked_up(coze: Coze) -> None:
     space = {"workspace_id": coze.emulator.world.workspace_id}
     listed = coze.data("GET", "/v1/bots", query=space)
-    assert listed["total"] == len(listed["items"]) == 6
+    assert listed["total"] == len(listed["items"]) == 7
     drafts = coze.data("GET", "/v1/bots", query={**space, "publish_status": "unpublished_draft"})
     assert [item["id"] for item in drafts["items"]] == ["7511000000000000003"]
     second = coze.data("GET", "/v1/bots", query={**space, "page_index": "2", "page_size": "4"})
-    assert len(second["items"]) == 2
+    assert len(second["items"]) == 3
     assert coze.data("GET", "/v1/bots/7511000000000000002")["name"] == "echo"
     assert coze.data("GET", "/v1/bot/get_online_info", query={"bot_id": "7511000000000000002"})["name"] == "echo"
     assert coze.code("GET", "/v1/bots/7511000000000000003") == 4015

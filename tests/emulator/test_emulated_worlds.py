@@ -138,7 +138,7 @@ def test_what_has_no_id_gets_the_next_free_one() -> None:
 def test_adding_what_is_there_replaces_it() -> None:
     world = default_world()
     world.add_bot(id="7511000000000000002", answer="changed")
-    assert len(world.bots) == 7
+    assert len(world.bots) == 8
     bot = world.bot("7511000000000000002")
     assert bot is not None
     assert bot.answer == "changed"
