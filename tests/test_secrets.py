@@ -35,7 +35,7 @@ from tests.tries import CHAT, OF_A_CHAT, OF_A_RUN, RUN, Deaths, Killed, Task
 coze_site, coze, airflow = tasks.coze_site, tasks.coze, tasks.airflow
 deaths = tries.deaths
 
-pytestmark = pytest.mark.filterwarnings("ignore:The RSA key is 1024 bits long")
+pytestmark = [pytest.mark.matrix, pytest.mark.filterwarnings("ignore:The RSA key is 1024 bits long")]
 
 CHATFLOW_POST, TOKEN_POST = "POST /v1/workflows/chat", "POST /api/permission/oauth2/token"
 PROXY_PASSWORD = "pr0xy-p4ssword-of-nobody"

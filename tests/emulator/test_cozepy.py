@@ -28,6 +28,9 @@ from airflow_provider_coze.emulator.definitions import (
 )
 from airflow_provider_coze.emulator.server import Server
 
+#: Quick, but many, and most of what they show is shown one level below as well.
+pytestmark = pytest.mark.matrix
+
 ECHO, BROKE, TOOLS, SLEEPER = (f"751100000000000000{n}" for n in (2, 4, 5, 6))
 SUMMARY, ECHO_FLOW, DRAFT_FLOW, BROKEN, ASKING, PLAIN, SLEEPER_FLOW, CHATFLOW = (
     f"751150000000000000{n}" for n in range(1, 9)

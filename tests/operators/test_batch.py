@@ -17,6 +17,9 @@ from airflow_provider_coze.emulator.scenarios import error, rate_limited, reset
 from tests.operators.batching import ECHO, Batches
 from tests.tasks import TOKEN, Coze, is_kind
 
+#: Quick, but many, and most of what they show is shown one level below as well.
+pytestmark = pytest.mark.matrix
+
 SEND, RUN, CREATE = "POST /v3/chat", "POST /v1/workflow/run", "POST /v1/conversation/create"
 
 

@@ -22,6 +22,9 @@ from tests import tries
 from tests.tasks import NOON, TOKEN, Coze, Run, is_kind
 from tests.tries import Deaths, Task, kept_in
 
+#: Quick, but many, and most of what they show is shown one level below as well.
+pytestmark = pytest.mark.matrix
+
 deaths = tries.deaths
 
 POST, GET, LIST = "POST /v1/workflows/chat", "GET /v3/chat/retrieve", "GET /v3/chat/message/list"

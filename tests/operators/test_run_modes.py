@@ -18,6 +18,9 @@ from tests import tries
 from tests.tasks import Coze, Run, is_kind
 from tests.tries import Deaths, Task
 
+#: Quick, but many, and most of what they show is shown one level below as well.
+pytestmark = pytest.mark.matrix
+
 defers, deaths = tries.defers, tries.deaths
 
 ASYNC, STREAM = "POST /v1/workflow/run", "POST /v1/workflow/stream_run"

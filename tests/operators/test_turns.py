@@ -19,6 +19,9 @@ from tests import tries
 from tests.tasks import Coze, Run, is_kind
 from tests.tries import CHAT, Deaths, Task
 
+#: Quick, but many, and most of what they show is shown one level below as well.
+pytestmark = pytest.mark.matrix
+
 defers, kept, deaths = tries.defers, tries.kept, tries.deaths
 
 SUBMIT = "POST /v3/chat/submit_tool_outputs"
