@@ -32,9 +32,9 @@ Clock = Callable[[], float]
 #: Seconds between two looks at a line, at least: what comes together is let go together. Less than ``pacer`` makes up for.
 _QUANTUM = 0.003
 #: To look at one by itself costs a process half as much again as to look at several together. So looks begin at multiples of a power of
-#: two of seconds, later by this much of their wait at most, and so that no more than these few come together: they hold the loop up for
-#: a millisecond.
-_LATER, _TOGETHER = 1 / 32, 8
+#: two of seconds: later by a sixteenth of their wait at most, by less where the wait is under this many seconds, and so that no more than
+#: these few come together, which hold the loop up for a millisecond.
+_LATER, _LONG_SECONDS, _TOGETHER = 1 / 16, 8.0, 8
 #: Shorter sleeps would not move a clock that counts the seconds since 1970.
 _SHORTEST_SLEEP = 1e-6
 _NEVER = float("inf")
@@ -103,7 +103,8 @@ def _come(turn: asyncio.Future[None]) -> None:
 
 def _together(now: float, after: float, waiting: int) -> float:
     """Return the seconds until a look, so that it begins together with others."""
-    step = 2.0 ** math.floor(math.log2(after * min(_LATER, _TOGETHER / (waiting + 1))))
+    share = min(_LATER * min(1.0, after / _LONG_SECONDS), _TOGETHER / (waiting + 1))
+    step = 2.0 ** math.floor(math.log2(after * share))
     return math.ceil((now + after) / step) * step - now
 
 
