@@ -381,7 +381,7 @@ def test_the_command_says_where_it_is_and_ends_cleanly() -> None:
         assert process.stdout is not None
         ready = json.loads(process.stdout.readline())
         assert sorted(ready) == ["base_url", "bots", "connection", "token", "workflows"]
-        assert (len(ready["bots"]), len(ready["workflows"])) == (7, 9)
+        assert (len(ready["bots"]), len(ready["workflows"])) == (8, 9)
         connection = json.loads(ready["connection"])
         assert (connection["host"], connection["password"]) == (ready["base_url"], ready["token"])
         headers = {"Authorization": f"Bearer {ready['token']}"}
