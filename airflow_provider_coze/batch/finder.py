@@ -20,7 +20,7 @@ from airflow_provider_coze.protocol import flows, recovery
 from airflow_provider_coze.protocol.endpoints import conversation as conversations
 from airflow_provider_coze.protocol.messages import Flow
 from airflow_provider_coze.protocol.models import Chat, Conversation, Message
-from airflow_provider_coze.protocol.pacing import CHAT_POLLS
+from airflow_provider_coze.protocol.pacing import SEARCH_POLLS
 from airflow_provider_coze.protocol.recovery import MARKER_FIELD
 from airflow_provider_coze.protocol.retry import RetryPolicy
 
@@ -157,7 +157,7 @@ class Finder:
                     still.append(conversation_id)
                     arrived |= {marker} if marker is not None else set()
             pending = still
-            wait = CHAT_POLLS.wait(age=self._clock() - begun, left=end - self._clock(), chance=0.0)
+            wait = SEARCH_POLLS.wait(age=self._clock() - begun, left=end - self._clock(), chance=0.0)
             if wait is None:
                 break
             if pending and wanted - found.keys():
