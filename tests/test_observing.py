@@ -332,7 +332,9 @@ def airflow_metrics(monkeypatch: pytest.MonkeyPatch) -> Airflow:
 
 
 def _performed(emulator: Emulator, flow: Flow[Any]) -> Any:
-    return drive(metrics.observed(flow, _signed(emulator), lambda: 0.0), MemoryTransport(emulator), lambda seconds: None)  # type: ignore[arg-type]
+    return drive(
+        metrics.observed(flow, _signed(emulator), lambda: 0.0), MemoryTransport(emulator), lambda seconds: None
+    )  # type: ignore[arg-type]
 
 
 def _signed(emulator: Emulator) -> Callable[[Flow[Any]], Flow[Any]]:

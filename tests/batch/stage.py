@@ -131,7 +131,9 @@ class Stage:
             "until": options.get("until"),
         }
         if what == "chat":
-            return Chats(bot_id=options.get("bot_id", self.bot.id), user_id="u", options={}, rhythm=Rhythm(CHAT_POLLS), **shared)
+            return Chats(
+                bot_id=options.get("bot_id", self.bot.id), user_id="u", options={}, rhythm=Rhythm(CHAT_POLLS), **shared
+            )
         mode = options.get("mode", "auto")
         return Runs(workflow_id=self.workflow.id, options={}, rhythm=Rhythm(RUN_POLLS), mode=mode, **shared)
 
