@@ -28,7 +28,7 @@ from airflow_provider_coze.emulator.definitions import (
 )
 from airflow_provider_coze.emulator.server import Server
 
-#: Quick, but many, and most of what they show is shown one level below as well.
+#: Quick, but many: the unit suite has to stay under a minute.
 pytestmark = pytest.mark.matrix
 
 ECHO, BROKE, TOOLS, SLEEPER = (f"751100000000000000{n}" for n in (2, 4, 5, 6))

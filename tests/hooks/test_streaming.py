@@ -27,6 +27,9 @@ from tests import tasks
 from tests.hooks.test_oauth_jwt import PEM, PUBLIC
 from tests.tasks import NOON, Coze
 
+#: Quick, but many: the unit suite has to stay under a minute.
+pytestmark = pytest.mark.matrix
+
 coze_site, coze, studio = tasks.coze_site, tasks.coze, tasks.studio
 
 CHAT, RUN = "POST /v3/chat", "POST /v1/workflow/stream_run"

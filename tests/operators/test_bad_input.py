@@ -13,6 +13,9 @@ from airflow_provider_coze.operators.chat import CozeChatOperator
 from airflow_provider_coze.operators.workflow import CozeWorkflowOperator
 from tests.tasks import TOKEN, Coze, Run
 
+#: Quick, but many: the unit suite has to stay under a minute.
+pytestmark = pytest.mark.matrix
+
 CHAT: dict[str, Any] = {"bot_id": ECHO_BOT, "message": "hello"}
 RUN: dict[str, Any] = {"workflow_id": ECHO}
 

@@ -17,7 +17,7 @@ from airflow_provider_coze.emulator.scenarios import error, rate_limited, reset
 from tests.operators.batching import ECHO, Batches
 from tests.tasks import TOKEN, Coze, is_kind
 
-#: Quick, but many, and most of what they show is shown one level below as well.
+#: Quick, but many: the unit suite has to stay under a minute.
 pytestmark = pytest.mark.matrix
 
 SEND, RUN, CREATE = "POST /v3/chat", "POST /v1/workflow/run", "POST /v1/conversation/create"

@@ -22,7 +22,7 @@ from tests import tries
 from tests.tasks import NOON, TOKEN, Coze, Run, is_kind
 from tests.tries import Deaths, Task, kept_in
 
-#: Quick, but many, and most of what they show is shown one level below as well.
+#: Quick, but many: the unit suite has to stay under a minute.
 pytestmark = pytest.mark.matrix
 
 deaths = tries.deaths

@@ -24,7 +24,7 @@ from airflow_provider_coze.operators.chatflow import CozeChatflowOperator
 from airflow_provider_coze.operators.workflow import CozeWorkflowOperator
 from tests.tasks import NOON, Coze, Run
 
-#: Quick, but many, and most of what they show is shown one level below as well.
+#: Quick, but many: the unit suite has to stay under a minute.
 pytestmark = pytest.mark.matrix
 
 MODES = ("async", "stream", "sync")

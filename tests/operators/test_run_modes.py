@@ -18,7 +18,7 @@ from tests import tries
 from tests.tasks import Coze, Run, is_kind
 from tests.tries import Deaths, Task
 
-#: Quick, but many, and most of what they show is shown one level below as well.
+#: Quick, but many: the unit suite has to stay under a minute.
 pytestmark = pytest.mark.matrix
 
 defers, deaths = tries.defers, tries.deaths

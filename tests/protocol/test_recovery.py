@@ -21,6 +21,9 @@ from airflow_provider_coze.protocol.recovery import MARKER_FIELD, Search, marked
 from airflow_provider_coze.protocol.retry import RetryPolicy
 from tests.driving import NOON, Perform, VirtualTime
 
+#: Quick, but many: the unit suite has to stay under a minute.
+pytestmark = pytest.mark.matrix
+
 MARKER = "key/1/print"
 POST = "POST /v3/chat"
 RETRY = RetryPolicy(base_seconds=0.0)

@@ -29,6 +29,9 @@ from airflow_provider_coze.sensors.coze import CozeChatSensor, CozeWorkflowSenso
 from tests.sensors.conftest import Watch
 from tests.tasks import NOON, TOKEN, Coze, TaskInstance
 
+#: Quick, but many: the unit suite has to stay under a minute.
+pytestmark = pytest.mark.matrix
+
 
 def chat(coze: Coze, bot_id: str = SLEEPER_BOT, message: str = "sleep 40: rested") -> dict[str, Any]:
     """Start a chat as somebody else would; return its ids."""

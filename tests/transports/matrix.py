@@ -255,7 +255,9 @@ class Matrix:
         site.fresh()
         oauth = {"auth_type": "oauth_jwt", "client_id": "1180", "public_key_id": "finger", "private_key": PEM}
         base = {"conn_type": "coze", "host": site.server.base_url}
-        monkeypatch.setenv("AIRFLOW_CONN_COZE_DEFAULT", json.dumps({**base, "password": TOKEN}))
+        # A retry that comes before the budget of uploads allows it would wait once more, by chance.
+        unhurried = {"upload_qps": 1_000}
+        monkeypatch.setenv("AIRFLOW_CONN_COZE_DEFAULT", json.dumps({**base, "password": TOKEN, "extra": unhurried}))
         monkeypatch.setenv("AIRFLOW_CONN_COZE_OAUTH", json.dumps({**base, "extra": oauth}))
         monkeypatch.setattr(gate, "_LINES", {})
         monkeypatch.setattr(hooks, "_TOKENS", TokenCaches())
