@@ -68,7 +68,7 @@ with DAG(
     # [START howto_coze_file_mapped]
     @task
     def new_files() -> list[str]:
-        return sorted(str(path) for path in CENSUS.parent.glob("*.csv"))
+        return sorted(str(path) for path in CENSUS.parent.glob("china_*.csv"))
 
     describe_each = CozeWorkflowOperator.partial(
         task_id="describe_each",

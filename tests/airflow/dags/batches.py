@@ -61,7 +61,7 @@ with DAG(
     DyingRuns(
         task_id="runs",
         workflow_id=SLEEPER,
-        parameters={"seconds": 1, "value": "{{ row.n }}"},
+        parameters={"seconds": 4, "value": "{{ row.n }}"},
         inputs=[{"n": n} for n in range(ROWS)],
         max_in_flight=ROWS,  # all are in flight, and known, when the process dies
     )
