@@ -1,7 +1,7 @@
-"""Requests of which nobody knows whether they arrived: found in Coze, sent again, or given up as unknown.
+"""Chats of which nobody knows whether they arrived: found in Coze, sent again, or given up as unknown. Runs cannot be found.
 
-A run cannot be found. A chat with a conversation of its own can; one without waits until a chat that is known has shown that it could
-have been found, for only then "not there" means that it never arrived (see ``finder``).
+A chat with a conversation of its own can be found; one without waits until a chat that is known has shown that it could have been, for
+only then "not there" means that it never arrived (see ``finder``).
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ _GATHER_SECONDS = 2.0
 class Doubts:
     """What is in doubt in one batch.
 
-    :param finder: finds chats. None: what is in doubt cannot be found, as runs.
     :param push: takes a job that is to be done after so many seconds.
     :param probes: whether to find out if chats can do without conversations of their own.
     """
@@ -36,7 +35,7 @@ class Doubts:
     def __init__(
         self,
         *,
-        finder: Finder | None,
+        finder: Finder,
         engine: Engine,
         journal: Journal,
         judge: Judge,
@@ -49,30 +48,16 @@ class Doubts:
         self._finder, self._engine, self._journal, self._judge = finder, engine, journal, judge
         self._push, self._log, self._clock, self._sleep, self._probes = push, log, clock, sleep, probes
         self._gathered: list[Doubt] = []
-        self._some_are_left = False  # for a later try
         self._unproven: list[Doubt] = []
         self._is_probing = self._is_proving = False
 
     @property
     def are_there(self) -> bool:
-        """Whether some wait for a proof, or were left for a later try."""
-        return self._some_are_left or bool(self._unproven)
-
-    def add(self, doubt: Doubt, error: CozeError | None = None) -> None:
-        """Take a request whose reply was lost.
-
-        :param error: what became of the reply. None: it was lost with a process.
-        """
-        if self._finder is None:
-            self._judge.judge(doubt.ask, Failed(_unknown_run(doubt, error)), spent=False, marker=doubt.marker)
-        else:
-            self._push(doubt, 0.0)
+        """Whether some wait for a proof."""
+        return bool(self._unproven)
 
     async def resolve(self, doubt: Doubt) -> None:
         """Find out whether a request arrived."""
-        if self._finder is None:
-            self.add(doubt)
-            return
         doubts = [doubt]
         try:
             if doubt.conversation_id:
@@ -88,7 +73,7 @@ class Doubts:
             if self._engine.check(self._clock()):
                 self._judge.judge(doubt.ask, Failed(error), spent=False, marker=doubt.marker)
             else:  # it stays in the journal as well: a retry has more time to look
-                self._some_are_left = True
+                self._judge.left += 1
             return
         except CozeError as error:
             for each in doubts:
@@ -103,11 +88,11 @@ class Doubts:
             self._push(replace(doubt, waits=doubt.waits + 1), wait)
             return
         self._engine.halt(Stop(Terminal.REFUSED, error))
-        self._some_are_left = True
+        self._judge.left += 1
 
     def is_to_probe(self) -> bool:
         """Tell whether the next chat is the one that shows if chats can do without conversations of their own; one at a time."""
-        if self._finder is None or self._finder.is_shown is not None or not self._probes or self._is_probing:
+        if self._finder.is_shown is not None or not self._probes or self._is_probing:
             return False
         self._is_probing = True
         return True
@@ -118,7 +103,7 @@ class Doubts:
 
     async def prove(self, live: Live) -> None:
         """Find out, by a chat that is over, whether others like it could be found; if that is not known, and it can show it."""
-        if self._finder is None or self._finder.is_shown is not None or live.conversation_id or self._is_proving:
+        if self._finder.is_shown is not None or live.conversation_id or self._is_proving:
             return
         self._is_proving = True
         try:
@@ -140,7 +125,6 @@ class Doubts:
         return bool(unproven)
 
     def _listed(self, doubt: Doubt, found: Mapping[str, Chat | None]) -> None:
-        assert self._finder is not None  # noqa: S101 - only it finds
         chat = found.get(doubt.marker)
         if chat is not None and not self._finder.is_shown:
             self._is_now_known(shown=True)
@@ -151,11 +135,10 @@ class Doubts:
         elif self._engine.check(self._clock()):
             self._is_unknown(doubt)
         else:
-            self._some_are_left = True
+            self._judge.left += 1
 
     def _is_now_known(self, *, shown: bool) -> None:
         """Note whether chats without conversations of their own are found, and go on with those that waited for it."""
-        assert self._finder is not None  # noqa: S101 - only it finds
         self._finder.is_shown = shown
         self._journal.note(shown=shown)
         self._log.info(
@@ -171,7 +154,6 @@ class Doubts:
                 self._is_unknown(doubt)
 
     def _is_unknown(self, doubt: Doubt) -> None:
-        assert self._finder is not None  # noqa: S101 - of a run it is known at once
         self._judge.judge(doubt.ask, Failed(self._finder.unknown(doubt)), spent=False, marker=doubt.marker)
 
     def _resolved(self, doubt: Doubt, chat: Chat | None) -> None:
@@ -187,12 +169,3 @@ class Doubts:
         ids = {"chat_id": chat.id, "conversation_id": chat.conversation_id}
         self._journal.bought(doubt.marker, ids=ids, at=doubt.at)
         self._push(Live(doubt.ask, doubt.marker, doubt.at, ids, doubt.conversation_id, is_old=True), 0.0)
-
-
-def _unknown_run(doubt: Doubt, error: CozeError | None) -> CozeOutcomeUnknownError:
-    why = f": {str(error).rstrip('.')}" if error is not None else ", because the process that started it was killed"
-    return CozeOutcomeUnknownError(
-        f"Whether a run is going on, and billed, cannot be told{why}. Coze lists no runs: see the workflow's own log (运行日志) in Coze. "
-        f"Nothing more was sent for its rows (marker {doubt.marker}). To start, and pay for, another, run the failed rows again, or set "
-        'on_unknown="resend".'
-    )

@@ -20,6 +20,7 @@ from airflow_provider_coze.batch.judging import Judge
 from airflow_provider_coze.batch.plan import Doubt, Job, hash_of
 from airflow_provider_coze.batch.results import FailedRow
 from airflow_provider_coze.batch.rows import BadRow
+from airflow_provider_coze.batch.runs import unknown_run
 from airflow_provider_coze.batch.stats import Stats
 from airflow_provider_coze.errors import CozeError, CozeNotFoundError, CozeProtocolError, CozeRejectedError
 from airflow_provider_coze.protocol.endpoints.workflow import execute_id_in
@@ -56,7 +57,6 @@ class Handler:
     :param push: takes a job that is to be done after so many seconds.
     :param most_starts: how many starts may wait for their reply at the same time: so many a kill can leave in doubt. None: any number.
     :ivar window: requests that are waited for elsewhere.
-    :ivar left: how many requests were left as they are, for a later try.
     """
 
     def __init__(
@@ -83,20 +83,23 @@ class Handler:
         self._new_marker, self._push, self._log = new_marker, push, log
         self._finder, self._waits, self._ended = finder, waits, ended
         self._judge = judge = Judge(engine=engine, journal=journal, stats=stats, clock=clock, push=push)
-        self._doubts = Doubts(
-            finder=finder,
-            engine=engine,
-            journal=journal,
-            judge=judge,
-            push=push,
-            log=log,
-            clock=clock,
-            sleep=sleep,
-            probes=probes,
+        self._doubts = (
+            None
+            if finder is None
+            else Doubts(
+                finder=finder,
+                engine=engine,
+                journal=journal,
+                judge=judge,
+                push=push,
+                log=log,
+                clock=clock,
+                sleep=sleep,
+                probes=probes,
+            )
         )
         self._starts = None if most_starts is None else asyncio.Semaphore(most_starts)
         self.window: list[Live] = []
-        self.left = 0
 
     def is_for_the_window(self, live: Live) -> bool:
         """Tell whether a request is waited for elsewhere."""
@@ -108,7 +111,10 @@ class Handler:
         :raises CozeStateError: the journal cannot be kept, so nothing more is bought.
         """
         if isinstance(job, Doubt):
-            await self._doubts.resolve(job)
+            if self._doubts is None:
+                self._judge.judge(job.ask, Failed(unknown_run(job.marker)), spent=False, marker=job.marker)
+            else:
+                await self._doubts.resolve(job)
             return
         live = job if isinstance(job, Live) else await self._sent(job)
         if live is None:
@@ -123,7 +129,7 @@ class Handler:
     async def _sent(self, ask: Ask) -> Live | None:
         """Send the rows; None: they are dealt with already."""
         marker, conversation_id = self._new_marker(ask), None
-        is_probe = self._doubts.is_to_probe()
+        is_probe = self._doubts is not None and self._doubts.is_to_probe()
         if self._finder is not None and not is_probe:
             try:
                 conversation_id = await self._finder.place(marker)
@@ -132,7 +138,7 @@ class Handler:
                 return None
         async with self._starts if self._starts and self._kind.replies_soon else contextlib.nullcontext():
             live = await self._started(ask, marker, conversation_id)
-        if is_probe and live is None:
+        if self._doubts is not None and is_probe and live is None:
             self._doubts.probe_failed()
         elif is_probe:
             await self._journal.commit()  # at once: should Coze not list it, nothing but its ids finds it
@@ -146,7 +152,7 @@ class Handler:
         )
         if not self._engine.goes_on:  # it has been stopped while this waited
             self._journal.nothing(marker)
-            self.left += 1
+            self._judge.left += 1
             return None
         self._stats.asked(now, len(ask.items))
         try:
@@ -170,7 +176,10 @@ class Handler:
             self._judge.judge(ask, Failed(error), spent=False)
         else:
             self._stats.retried("lost")
-            self._doubts.add(Doubt(ask, marker, at, conversation_id), error)
+            if self._doubts is None:
+                self._judge.judge(ask, Failed(unknown_run(marker, error)), spent=False, marker=marker)
+            else:
+                self._push(Doubt(ask, marker, at, conversation_id), 0.0)
 
     # --- reading
 
@@ -192,10 +201,10 @@ class Handler:
                     self._push(replace(live, waits=live.waits + 1, is_old=True), wait)
                     return
                 self._engine.halt(Stop(Terminal.REFUSED, error))  # it stays in the journal, and a retry goes on with it
-                self.left += 1
+                self._judge.left += 1
                 return
         if outcome is None:  # the batch's time is up: a retry goes on with it
-            self.left += 1
+            self._judge.left += 1
             return
         if isinstance(outcome, Failed):
             self._judge.judge(live.ask, outcome, spent=True, marker=live.marker)
@@ -208,16 +217,21 @@ class Handler:
                     "; ".join(outcome.missing),
                 )
             self._judge.answered(live, outcome)
-        await self._doubts.prove(live)
+        if self._doubts is not None:
+            await self._doubts.prove(live)
 
     def bad(self, row: BadRow) -> None:
         """Note down a row that cannot be asked."""
         self._judge.bad(row)
 
+    def leave(self) -> None:
+        """Leave rows as they are, for a later try."""
+        self._judge.left += 1
+
     @property
-    def is_in_doubt(self) -> bool:
-        """Whether the fate of some request is not known."""
-        return self._doubts.are_there
+    def leaves_some(self) -> bool:
+        """Whether rows are left for a later try, or wait for a proof."""
+        return self._judge.left > 0 or (self._doubts is not None and self._doubts.are_there)
 
     @property
     def examples(self) -> Sequence[FailedRow]:
@@ -226,4 +240,4 @@ class Handler:
 
     def give_up(self) -> bool:
         """Judge what nobody will ever know. False: there is nothing of the kind."""
-        return self._doubts.give_up()
+        return self._doubts is not None and self._doubts.give_up()

@@ -22,6 +22,7 @@ class Judge:
     """Notes outcomes down, and has rows asked again.
 
     :param push: takes a job that is to be done after so many seconds.
+    :ivar left: how many requests or rows were left as they are, for a later try.
     :ivar examples: what the first rows that failed have failed of.
     """
 
@@ -36,6 +37,7 @@ class Judge:
     ) -> None:
         self._engine, self._journal, self._stats = engine, journal, stats
         self._clock, self._push = clock, push
+        self.left = 0
         self.examples: list[FailedRow] = []
 
     def answered(self, live: Live, answer: Answered) -> None:
@@ -87,6 +89,8 @@ class Judge:
                 self._engine.halt(stop)
                 if spent:
                     self._record(ask, failed)
+                else:
+                    self.left += 1
             case _:
                 self._record(ask, failed)
 

@@ -114,9 +114,7 @@ class Runner:
     @property
     def has_done_all(self) -> bool:
         """Whether every row has its outcome, however late that came."""
-        return self.has_sent_all and not (
-            self._tasks or self._window or self._handler.left or self._handler.is_in_doubt
-        )
+        return self.has_sent_all and not (self._tasks or self._window or self._handler.leaves_some)
 
     @property
     def examples(self) -> Sequence[FailedRow]:
@@ -218,7 +216,7 @@ class Runner:
             self._stats.in_flight = len(self._tasks) + len(self._window)
             return
         if isinstance(job, Ask) and not self._engine.goes_on:  # it has been stopped while the quota was waited for
-            self._handler.left += 1
+            self._handler.leave()
             return
         task = asyncio.create_task(self._handler.handle(job))
         self._tasks.add(task)

@@ -9,18 +9,24 @@ from airflow_provider_coze.batch import packing
 from airflow_provider_coze.batch.asks import Answered, Ask, Failed, Live, Outcome
 from airflow_provider_coze.batch.reading import Reader
 from airflow_provider_coze.batch.rhythm import LastAsked, Rhythm
-from airflow_provider_coze.errors import CozeNotFoundError, CozeOutcomeError, CozePlanError
+from airflow_provider_coze.errors import (
+    CozeError,
+    CozeNotFoundError,
+    CozeOutcomeError,
+    CozeOutcomeUnknownError,
+    CozePlanError,
+)
 from airflow_provider_coze.protocol import codes, flows
 from airflow_provider_coze.protocol.endpoints.workflow import run_workflow
 from airflow_provider_coze.protocol.messages import Flow, JsonValue
-from airflow_provider_coze.protocol.models import RunHistory
+from airflow_provider_coze.protocol.models import RunHistory, WorkflowRun
 from airflow_provider_coze.protocol.outcomes import run_error
 from airflow_provider_coze.protocol.outputs import history_output, run_output
 from airflow_provider_coze.protocol.retry import RetryPolicy
 from airflow_provider_coze.protocol.statuses import Phase, run_phase
 from airflow_provider_coze.protocol.trimmed import assembled_output
 
-__all__ = ["MODES", "Runs"]
+__all__ = ["MODES", "Runs", "unknown_run"]
 
 #: Values of ``execution_mode``.
 MODES = ("auto", "async", "sync")
@@ -62,14 +68,20 @@ class Runs:
         at = self.clock()
         parameters = self._parameters(ask)
         is_async = self._is_async and self.mode != "sync"
-        given = {"workflow_id": self.workflow_id, "parameters": parameters, "options": self.options}
+
+        def sent(*, is_async: bool) -> Flow[WorkflowRun]:
+            call = run_workflow(
+                workflow_id=self.workflow_id, parameters=parameters, is_async=is_async, options=self.options
+            )
+            return flows.call(call, self.retry)
+
         try:
-            run = yield from flows.call(run_workflow(**given, is_async=is_async), self.retry)  # type: ignore[arg-type]
+            run = yield from sent(is_async=is_async)
         except CozePlanError as error:
             if self.mode != "auto" or error.code != codes.NO_ASYNC or not is_async:
                 raise
             self._is_async = False
-            run = yield from flows.call(run_workflow(**given, is_async=False), self.retry)  # type: ignore[arg-type]
+            run = yield from sent(is_async=False)
         ids = {"execute_id": run.execute_id, **({"debug_url": run.debug_url} if run.debug_url else {})}
         answered = None
         if run.data is not None and run.interrupt is None:
@@ -128,6 +140,19 @@ class Runs:
             return requests[0]
         indexes = (item.index for item in ask.items)
         return packing.pack_parameters(self.packed_parameter, list(zip(indexes, requests, strict=True)))
+
+
+def unknown_run(marker: str, error: CozeError | None = None) -> CozeOutcomeUnknownError:
+    """Return the error of a run of which nobody can tell whether it was bought.
+
+    :param error: what became of the reply to its start. None: it was lost with a process.
+    """
+    why = f": {str(error).rstrip('.')}" if error is not None else ", because the process that started it was killed"
+    return CozeOutcomeUnknownError(
+        f"Whether a run is going on, and billed, cannot be told{why}. Coze lists no runs: see the workflow's own log (运行日志) in Coze. "
+        f"Nothing more was sent for its rows (marker {marker}). To start, and pay for, another, run the failed rows again, or set "
+        'on_unknown="resend".'
+    )
 
 
 def _mapping(request: JsonValue) -> dict[str, JsonValue]:
