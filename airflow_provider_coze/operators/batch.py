@@ -12,12 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_coze.compat import BaseOperator
-from airflow_provider_coze.errors import (
-    CozeBatchFailedError,
-    CozeBatchTimeoutError,
-    CozeInputError,
-    CozeTokenBudgetError,
-)
+from airflow_provider_coze.errors import CozeInputError
 from airflow_provider_coze.observing.lineage import HasLineage
 from airflow_provider_coze.operators.base import ON_UNKNOWN, default_deferrable, min_deferral_seconds, restore_texts
 from airflow_provider_coze.operators.fate import decided
@@ -36,7 +31,6 @@ _TIMEOUT_SECONDS = 86_400.0
 #: What a kill can leave in doubt on an object store is up to two of these of submissions; each is one small object to be written.
 _COMMIT_SECONDS = 2.0
 _ON_ERROR = ("record", "fail")
-_REUSES = ("unfinished", "always", "never")
 
 
 class BatchOperator(HasLineage, BaseOperator):
@@ -195,6 +189,14 @@ class BatchOperator(HasLineage, BaseOperator):
             self._defer(leg, until)
         return self._end(context, over)
 
+    def _end(self, context: Context, over: Over) -> Any:
+        """Return the manifest, or raise why the task fails; the manifest is in XCom either way."""
+        from airflow_provider_coze.operators.batch_end import ended
+
+        if self.do_xcom_push:
+            context["ti"].xcom_push(key="manifest", value=over.manifest)
+        return ended(self, over)
+
     def _defer(self, leg: Leg, until: float | None) -> NoReturn:
         from airflow_provider_coze.triggers.batch import CozeBatchTrigger
 
@@ -216,51 +218,6 @@ class BatchOperator(HasLineage, BaseOperator):
             method_name="execute_complete",
         )
 
-    def _end(self, context: Context, over: Over) -> Any:
-        """Return the manifest, or raise why the task fails; the manifest is in XCom either way."""
-        manifest = over.manifest
-        if self.do_xcom_push:
-            context["ti"].xcom_push(key="manifest", value=manifest)
-        counts = manifest["counts"]
-        where = f"Results are in {manifest['result_uri']}" if manifest["result_uri"] else "There are no results"
-        where += f", the rows that failed in {manifest['failed_uri']}." if manifest["failed_uri"] else "."
-        facts = {"result_uri": manifest["result_uri"], "failed_uri": manifest["failed_uri"]}
-        match over.reason:
-            case "complete":
-                failed = manifest["request_count"] - counts["succeeded"]
-                if self.on_error == "fail" and failed:
-                    raise CozeBatchFailedError(
-                        f'{failed} of {manifest["request_count"]} rows have no output, and on_error is "fail" ({_told(counts)}). {where} '
-                        "Nothing is running any more. A retry asks the rows that failed again, and pays for those.",
-                        **facts,
-                    )
-                return manifest
-            case "timeout":
-                raise CozeBatchTimeoutError(
-                    f"The batch was not over after its timeout ({_told(counts)}). {where} What is in flight goes on in Coze and is billed; "
-                    "nothing more was sent. A retry reads it, and goes on with the rows that are left.",
-                    **facts,
-                )
-            case "token_budget":
-                raise CozeTokenBudgetError(
-                    f"The batch has used its token_budget of {self.token_budget} ({_told(counts)}). {where} Nothing more was sent. "
-                    "Raise token_budget and clear the task: it goes on with the rows that are left."
-                )
-            case "too_many_errors":
-                raise CozeBatchFailedError(
-                    f"More rows failed than max_error_ratio={self.max_error_ratio} allows ({_told(counts)}). {where} Nothing more was "
-                    "sent. A retry asks the rows that failed again, and goes on.",
-                    **facts,
-                )
-        if over.error is not None:
-            raise over.error.located(
-                f"It stopped the batch, because every row would meet it ({_told(counts)}). {where} "
-                "A retry goes on with the rows that are left."
-            )
-        raise CozeBatchFailedError(
-            f"The batch was ended by a kill ({_told(counts)}). {where} A retry goes on.", **facts
-        )
-
     # --- checks
 
     def _check(self) -> None:
@@ -268,6 +225,8 @@ class BatchOperator(HasLineage, BaseOperator):
 
         :raises CozeInputError: one error that lists every problem.
         """
+        from airflow_provider_coze.state.reattach import REUSES
+
         restore_texts(self, self._texts)
         problems = [
             f"{name} must be a whole number over 0, not {value!r}"
@@ -296,7 +255,7 @@ class BatchOperator(HasLineage, BaseOperator):
             for name, value, allowed in (
                 ("on_error", self.on_error, _ON_ERROR),
                 ("on_unknown", self.on_unknown, ON_UNKNOWN),
-                ("reuse", self.reuse, _REUSES),
+                ("reuse", self.reuse, REUSES),
             )
             if value not in allowed
         ]
@@ -322,10 +281,6 @@ def batch_name(ti: Any, key: str) -> str:
     index = getattr(ti, "map_index", -1)
     parts = [ti.dag_id, ti.task_id, ti.run_id, *([str(index)] if index is not None and index >= 0 else [])]
     return f"{re.sub(r'[^A-Za-z0-9_.+-]+', '_', '.'.join(parts))[:120]}-{key[:8]}"
-
-
-def _told(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "no row has an outcome"
 
 
 def _is_whole(value: object) -> bool:

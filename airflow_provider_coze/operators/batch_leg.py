@@ -58,7 +58,7 @@ _DEFERRED = "deferred"
 class Over:
     """How a batch has ended."""
 
-    reason: str
+    reason: Terminal
     manifest: dict[str, Any]
     error: CozeError | None = None
 
@@ -84,6 +84,7 @@ class Leg:
         self._engine: Engine | None = None
         self._total: int | None = None
         self._numbers = itertools.count()
+        # It reads the connection: here a worker may block, and no journal tells of a batch yet.
         self._telling = Telling(task, self._ti, self.folder, goes_on=not self._is_first)
 
     def run(self) -> Over | None:
@@ -91,7 +92,6 @@ class Leg:
 
         :raises CozeError: the rows cannot be read, or the journal cannot be kept.
         """
-        self._task.hook.settings  # noqa: B018 - read where a worker may block, and checked before a journal tells of a batch
         return asyncio.run(self._run())
 
     def kill(self) -> None:
@@ -155,9 +155,9 @@ class Leg:
                 return None
             if stop is None and not (task.on_error == "fail" and self._engine.failed):
                 journal.note(delivered=self._generation)
-            journal.ended((stop.reason if stop else Terminal.COMPLETE).value)
-        reason = stop.reason.value if stop else "complete"
-        self._telling.end(reason)
+            reason = stop.reason if stop else Terminal.COMPLETE
+            journal.ended(reason.value)
+        self._telling.end(reason.value)
         manifest = await asyncio.to_thread(self._finished, journal, plan, rows, stop)
         if task.report:
             examples = runner.examples

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 __all__ = ["CozeWorkflowBatchOperator"]
 
 _ROW_TIMEOUT_SECONDS = 3600.0
-_MODES = ("auto", "async", "sync")
 
 
 class CozeWorkflowBatchOperator(BatchOperator):
@@ -106,6 +105,7 @@ class CozeWorkflowBatchOperator(BatchOperator):
         }
 
     def _problems(self) -> list[str]:
+        from airflow_provider_coze.batch.runs import MODES
         from airflow_provider_coze.protocol.inputs import run_problems
 
         problems = run_problems(
@@ -113,8 +113,8 @@ class CozeWorkflowBatchOperator(BatchOperator):
             parameters={} if self.parameters is None else self.parameters,
             options=self._options(),
         )
-        if self.execution_mode not in _MODES:
-            problems.append(f"execution_mode must be one of {_MODES}, not {self.execution_mode!r}")
+        if self.execution_mode not in MODES:
+            problems.append(f"execution_mode must be one of {MODES}, not {self.execution_mode!r}")
         if not (isinstance(self.packed_parameter, str) and self.packed_parameter):
             problems.append(f"packed_parameter must be the name of a parameter, not {self.packed_parameter!r}")
         return problems

@@ -261,6 +261,15 @@ class TestLaterTries:
         assert len(either.coze.ledger) == 2
         assert first["batch_id"] != second["batch_id"]
 
+    def test_a_clear_by_hand_of_one_that_failed_of_its_rows_asks_only_those(self, either: Batches, moody: Bot) -> None:
+        arguments: dict[str, Any] = {"bot_id": moody.id, "retries_per_row": 0, "on_error": "fail"}
+        with pytest.raises(e.CozeBatchFailedError, match="1 of 2 rows"):
+            either.chats(["a", "fail"], **arguments)
+        moody.answer, either.max_tries = "now", 3
+        either.chats(["a", "fail"], try_number=2, **arguments)
+        assert either.outputs == {0: "You said: a", 1: "now"}
+        assert len(either.coze.ledger) == 3
+
     def test_unless_it_is_to_reuse_what_it_has(self, either: Batches) -> None:
         either.chats(["a"])
         either.max_tries = 3
@@ -408,6 +417,16 @@ class TestWords:
         for part in parts:
             assert part in str(caught.value)
         assert str(plain.folder) in str(caught.value)
+
+
+class TestUnknownInWords:
+    def test_rows_that_may_be_running_are_not_said_to_be_asked_again(self, plain: Batches) -> None:
+        plain.coze.script(reset(after_commit=True), on=RUN)
+        with pytest.raises(e.CozeBatchFailedError) as caught:
+            plain.runs([{"text": "a"}], on_error="fail")
+        assert "unknown 1" in str(caught.value)
+        assert 'stay so unless on_unknown is "resend"' in str(caught.value)
+        assert "Nothing is running any more" not in str(caught.value)
 
 
 class TestSecrets:
