@@ -68,7 +68,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "cli.definition": (set(), {"requests", "aiohttp", "time", "logging"}),
     "links": ({"compat"}, {"requests", "aiohttp", "airflow", "time", "logging"}),
     "assets": ({"compat"}, {"requests", "aiohttp", "airflow", "time", "logging"}),
-    "compat": (set(), {"requests", "aiohttp"}),
+    "compat": ({"compat"}, {"requests", "aiohttp"}),
     "emulator": ({"protocol.messages", "emulator"}, {"airflow", "requests"}),
 }
 

@@ -50,7 +50,7 @@ def test_the_modules_of_the_triggers_import_no_library_and_nothing_of_the_protoc
     assert {
         name.removeprefix("airflow_provider_coze.") for name in new if name.startswith("airflow_provider_coze.")
     } == {
-        *("compat", "errors", "hooks", "hooks.loading"),
+        *("compat", "compat.people", "errors", "hooks", "hooks.loading"),
         *("triggers", "triggers.base", "triggers.chat", "triggers.workflow"),
     }
 
