@@ -24,7 +24,7 @@ LOCKS = ROOT / "locks"
 TOOLS = ROOT / ".cache" / "tools"
 #: The version `make demo`, `make unit` and `make lint` use; its environment is the plain `.venv`.
 MAIN = "3.3.2"
-VERSIONS = (MAIN, "3.1.8", "2.11.2")
+VERSIONS = (MAIN, "3.2.2", "3.1.8", "3.0.6", "2.11.2")
 #: The locks were resolved for the first; Airflow 2.11.2 refuses 3.13 and later.
 PYTHONS = ("python3.11", "python3.12")
 
