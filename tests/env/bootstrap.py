@@ -2,7 +2,7 @@
 
 ``python3 tests/env/bootstrap.py 3.3.2 2.11.2`` makes ``.venv`` and ``.venv-2.11.2`` from ``locks/``; a second call
 finds their stamps and returns at once. ``bootstrap.py --lock`` remakes the locks. Standard library only, and readable
-by Python 3.7: it has to be able to say that the Python it runs on is too old.
+by Python 3.8: it has to be able to say that the Python it runs on is too old.
 """
 
 from __future__ import annotations
@@ -25,18 +25,25 @@ TOOLS = ROOT / ".cache" / "tools"
 #: The version `make demo`, `make unit` and `make lint` use; its environment is the plain `.venv`.
 MAIN = "3.3.2"
 VERSIONS = (MAIN, "3.2.2", "3.1.8", "3.0.6", "2.11.2")
+#: No Airflow: what builds a release and checks it, without our package or anything that it needs.
+RELEASE = "release"
 #: The locks were resolved for the first; Airflow 2.11.2 refuses 3.13 and later.
 PYTHONS = ("python3.11", "python3.12")
 
 
 def environment(version: str = MAIN) -> Path:
-    """Return where the environment of one Airflow version lives, made or not."""
+    """Return where the environment of one Airflow version, or of :data:`RELEASE`, lives, made or not."""
     return ROOT / (".venv" if version == MAIN else f".venv-{version}")
 
 
 def python_of(version: str = MAIN) -> Path:
     """Return the interpreter of one Airflow version's environment, made or not."""
     return environment(version) / "bin" / "python"
+
+
+def lock_of(version: str = MAIN) -> Path:
+    """Return the lock of one Airflow version, or of :data:`RELEASE`."""
+    return LOCKS / (f"{version}.txt" if version == RELEASE else f"airflow-{version}.txt")
 
 
 def ensure(version: str = MAIN) -> Path:
@@ -48,11 +55,30 @@ def ensure(version: str = MAIN) -> Path:
         fingerprint = _fingerprint(version)
         if _stamped(stamp) != fingerprint:  # another process may have made it while this one waited
             started = time.monotonic()
-            _say(f"Installing Airflow {version} into {environment(version).name} …")
+            what = "what releases need" if version == RELEASE else f"Airflow {version}"
+            _say(f"Installing {what} into {environment(version).name} …")
             _install(version)
             stamp.write_text(fingerprint)
-            _say(f"Installed Airflow {version} in {time.monotonic() - started:.0f} s")
+            _say(f"Installed {what} in {time.monotonic() - started:.0f} s")
     return python_of(version)
+
+
+def install_wheel(wheel: Path, home: Path, version: str = MAIN) -> Path:
+    """Make an environment at *home* of one wheel, one Airflow and what these need, as locked; return its interpreter.
+
+    Nothing of this checkout is in it.
+    """
+    python, airflow = home / "bin" / "python", f"apache-airflow=={version}"
+    try:
+        uv = _uv()
+        _run([uv, "venv", "--quiet", "--clear", "--no-python-downloads", "--python", _python(), str(home)])
+        options = ["--quiet", "--python", str(python), "-c", str(lock_of(version))]
+        _run([uv, "pip", "install", *options, str(wheel), airflow], more=_index())
+    except (subprocess.CalledProcessError, OSError) as failure:
+        _say(f"uv did not manage ({failure}); trying pip")
+        _run([_python(), "-m", "venv", "--clear", str(home)])
+        _run([str(python), "-m", "pip", "install", "--quiet", "-c", str(lock_of(version)), str(wheel), airflow])
+    return python
 
 
 def lock(upgrade: bool) -> None:
@@ -61,10 +87,11 @@ def lock(upgrade: bool) -> None:
     # No index address is ever emitted, so the locks hold names and versions only.
     options = ["--quiet", "--python-version", "3.11", "--no-annotate", "--custom-compile-command", "make lock"]
     options += ["--upgrade"] if upgrade else []
-    for source in sorted(LOCKS.glob("*.in")):
+    # The tools first: others are resolved within them.
+    for source in sorted(LOCKS.glob("*.in"), key=lambda source: (source.stem != "tools", source.stem)):
         name = source.stem
         inputs = [f"locks/{source.name}"]
-        if name != "tools":
+        if name not in ("tools", RELEASE):
             inputs += ["pyproject.toml", "--group", "test"]
         if name == f"airflow-{MAIN}":
             inputs += ["--group", "lint"]
@@ -73,7 +100,8 @@ def lock(upgrade: bool) -> None:
 
 
 def _install(version: str) -> None:
-    home, requirements = environment(version), LOCKS / f"airflow-{version}.txt"
+    home, requirements = environment(version), lock_of(version)
+    package = "" if version == RELEASE else f"-e {ROOT}\n"
     try:
         uv = _uv()
         if not python_of(version).exists():
@@ -82,14 +110,15 @@ def _install(version: str) -> None:
         options = ["--quiet", "--python", str(python_of(version)), "--build-constraints", str(LOCKS / "tools.txt")]
         # Compiled once here (5 s): otherwise the four components of the first Airflow each compile everything at once.
         options.append("--compile-bytecode")
-        _run([uv, "pip", "sync", *options, str(requirements), "-"], stdin=f"-e {ROOT}\n", more=_index())
+        _run([uv, "pip", "sync", *options, str(requirements), "-"], stdin=package, more=_index())
     except (subprocess.CalledProcessError, OSError) as failure:
         # A machine may reach its packages only the way its pip is configured. Slower, and the same result.
         _say(f"uv did not manage ({failure}); trying pip")
         _run([_python(), "-m", "venv", "--clear", str(home)])
         pip = [str(python_of(version)), "-m", "pip", "install", "--quiet", "--no-deps"]
         _run([*pip, "-r", str(requirements)])
-        _run([*pip, "-e", str(ROOT)])
+        if package:
+            _run([*pip, "-e", str(ROOT)])
 
 
 def _uv() -> str:
@@ -117,13 +146,14 @@ def _index() -> dict[str, str]:
 
 def index_of(listed: str) -> dict[str, str]:
     """Return what `pip config list` says of indexes, as environment variables of uv."""
+    variables = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX"}
     found: dict[str, str] = {}
-    for line in listed.splitlines():
-        name, _, value = line.partition("=")
-        setting = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX"}.get(name.rpartition(".")[2])
-        # An environment variable comes before any file, as in pip; pip lists it first.
-        if setting and (name.startswith(":env:") or f":env:{setting}" not in found):
-            found[setting] = " ".join(value.strip().strip("'").replace("\\n", " ").split())
+    # As in pip: what its command says beats what is said for all, and the environment beats both.
+    for section in ("global.", "install.", ":env:."):
+        for line in listed.splitlines():
+            name, _, value = line.partition("=")
+            if name.startswith(section) and (variable := variables.get(name[len(section) :])):
+                found[variable] = " ".join(value.strip("' ").replace("\\n", " ").split())
     return found
 
 
@@ -144,7 +174,7 @@ def _python() -> str:
 
 def _fingerprint(version: str) -> str:
     """Return what an environment was made from: its lock, our metadata, the build tools, and where the checkout is."""
-    files = (LOCKS / f"airflow-{version}.txt", ROOT / "pyproject.toml", LOCKS / "tools.txt")
+    files = (lock_of(version), ROOT / "pyproject.toml", LOCKS / "tools.txt")
     return "\n".join([*map(_digest, files), str(ROOT)])
 
 
@@ -179,7 +209,7 @@ def _say(text: str) -> None:
 def main() -> None:
     """Make the named environments, or the locks."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("versions", nargs="*", help="Airflow versions with a lock")
+    parser.add_argument("versions", nargs="*", help=f"Airflow versions with a lock, or {RELEASE!r}")
     parser.add_argument("--lock", action="store_true", help="remake locks/*.txt")
     parser.add_argument("--upgrade", action="store_true", help="with --lock: take the newest versions that fit")
     options = parser.parse_args()
