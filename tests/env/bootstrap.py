@@ -2,7 +2,7 @@
 
 ``python3 tests/env/bootstrap.py 3.3.2 2.11.2`` makes ``.venv`` and ``.venv-2.11.2`` from ``locks/``; a second call
 finds their stamps and returns at once. ``bootstrap.py --lock`` remakes the locks. Standard library only, and readable
-by Python 3.8: it has to be able to say that the Python it runs on is too old.
+by Python 3.7: it has to be able to say that the Python it runs on is too old.
 """
 
 from __future__ import annotations
@@ -152,7 +152,8 @@ def index_of(listed: str) -> dict[str, str]:
     for section in ("global.", "install.", ":env:."):
         for line in listed.splitlines():
             name, _, value = line.partition("=")
-            if name.startswith(section) and (variable := variables.get(name[len(section) :])):
+            variable = variables.get(name[len(section) :])
+            if name.startswith(section) and variable:
                 found[variable] = " ".join(value.strip("' ").replace("\\n", " ").split())
     return found
 
