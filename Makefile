@@ -5,10 +5,10 @@ BIN := .venv/bin
 # Kept bytecode saves 8 s of each run: pytest rewrites the assertions of 150 modules, and again in each of its processes.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test unit properties chaos soak batch-soak bench lint format lock clean
-demo:  ## emulator + a real Airflow + the quickstart DAG; KEEP=1 keeps them up
+.PHONY: demo test unit properties chaos soak batch-soak bench docs lint format lock clean
+demo:  ## emulator + a real Airflow + the quickstart DAG; KEEP=1 keeps them up, DAGS=folder runs the DAGs of that folder too
 	$(ENV) 3.3.2
-	@$(BIN)/python -m tests.airflow.demo $(if $(KEEP),--keep)
+	@$(BIN)/python -m tests.airflow.demo $(if $(KEEP),--keep) $(if $(DAGS),--dags "$(DAGS)")
 test: unit  ## everything, on every locked Airflow
 	$(ENV) 3.1.8 2.11.2
 	$(BIN)/python -m pytest -n auto -m "matrix and not airflow"
@@ -31,6 +31,9 @@ batch-soak:  ## batches of 5,000 rows whose worker and triggerer are killed agai
 bench:  ## what waiting, noticing, importing and batches cost; QUICK=1, ONLY=polling,lag, PEERS=1: beside other providers, WRITE=1: into the docs
 	$(ENV) 3.3.2 $(if $(PEERS),peers)
 	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(PEERS),--peers) $(if $(WRITE),--write)
+docs:  ## the site of the documentation, every warning an error, every link looked at: build/docs/html/index.html
+	$(ENV) docs
+	@.venv-docs/bin/python -m tests.docs_site
 lint:
 	$(ENV) 3.3.2
 	$(BIN)/ruff check .

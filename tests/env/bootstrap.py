@@ -27,12 +27,16 @@ MAIN = "3.3.2"
 VERSIONS = (MAIN, "3.2.2", "3.1.8", "3.0.6", "2.11.2")
 #: No Airflow: what builds a release and checks it, without our package or anything that it needs.
 RELEASE = "release"
+#: No Airflow either: what builds the site of the documentation, which reads our source and imports none of it.
+DOCS = "docs"
+#: What each environment without Airflow and without our package is for.
+ALONE = {RELEASE: "what releases need", DOCS: "what the documentation needs"}
 #: The locks were resolved for the first; Airflow 2.11.2 refuses 3.13 and later.
 PYTHONS = ("python3.11", "python3.12")
 
 
 def environment(version: str = MAIN) -> Path:
-    """Return where the environment of one Airflow version, or of :data:`RELEASE`, lives, made or not."""
+    """Return where the environment of one Airflow version, or of one of :data:`ALONE`, lives, made or not."""
     return ROOT / (".venv" if version == MAIN else f".venv-{version}")
 
 
@@ -42,8 +46,8 @@ def python_of(version: str = MAIN) -> Path:
 
 
 def lock_of(version: str = MAIN) -> Path:
-    """Return the lock of one Airflow version, or of :data:`RELEASE`."""
-    return LOCKS / (f"{version}.txt" if version == RELEASE else f"airflow-{version}.txt")
+    """Return the lock of one Airflow version, or of one of :data:`ALONE`."""
+    return LOCKS / (f"{version}.txt" if version in ALONE else f"airflow-{version}.txt")
 
 
 def ensure(version: str = MAIN) -> Path:
@@ -55,7 +59,7 @@ def ensure(version: str = MAIN) -> Path:
         fingerprint = _fingerprint(version)
         if _stamped(stamp) != fingerprint:  # another process may have made it while this one waited
             started = time.monotonic()
-            what = "what releases need" if version == RELEASE else f"Airflow {version}"
+            what = ALONE.get(version, f"Airflow {version}")
             _say(f"Installing {what} into {environment(version).name} …")
             _install(version)
             stamp.write_text(fingerprint)
@@ -91,7 +95,9 @@ def lock(upgrade: bool) -> None:
     for source in sorted(LOCKS.glob("*.in"), key=lambda source: (source.stem != "tools", source.stem)):
         name = source.stem
         inputs = [f"locks/{source.name}"]
-        if name not in ("tools", RELEASE):
+        if name == DOCS:
+            inputs += ["--group", DOCS]
+        elif name not in ("tools", RELEASE):
             inputs += ["pyproject.toml", "--group", "test"]
         if name == f"airflow-{MAIN}":
             inputs += ["--group", "lint"]
@@ -101,7 +107,7 @@ def lock(upgrade: bool) -> None:
 
 def _install(version: str) -> None:
     home, requirements = environment(version), lock_of(version)
-    package = "" if version == RELEASE else f"-e {ROOT}\n"
+    package = "" if version in ALONE else f"-e {ROOT}\n"
     try:
         uv = _uv()
         if not python_of(version).exists():
