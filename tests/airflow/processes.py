@@ -121,6 +121,10 @@ class Processes:
             found = (found | self._of(process.popen.pid)) & _entries()
         process.popen.wait()
 
+    def runs(self, name: str, pid: int) -> bool:
+        """Tell whether a process is the named one, or was started by it."""
+        return any(entry.pid == pid for entry in self._of(self._named(name).popen.pid))
+
     def restart(self, name: str, env: Mapping[str, str] | None = None) -> None:
         """Start a process that was killed once more: same command, same log, its environment and *env*."""
         process = self._named(name)
