@@ -16,10 +16,12 @@ A table stands between two comments; a function of this module makes it::
 from __future__ import annotations
 
 import re
+import runpy
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from airflow_provider_coze import errors
 from airflow_provider_coze.protocol import codes, policy
@@ -147,6 +149,47 @@ def _reads(schedule: PollSchedule, seconds: float) -> int:
     return reads
 
 
+def _sizing() -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "docs" / "snippets" / "sizing.py"))
+
+
+def plans_table() -> str:
+    """Return what each plan allows, and what that is in rows of one request to a model each."""
+    plans = _sizing()["PLANS"]
+    lines = {
+        "chats started, per second": [f"{plan.chats_per_second}" for plan in plans.values()],
+        "workflows, per second: runs started, and looks at them": [f"{p.workflows_per_second}" for p in plans.values()],
+        "files uploaded, per second": [f"{plan.uploads_per_second}" for plan in plans.values()],
+        "requests to models, per minute and user": [f"{plan.models_per_minute:,}" for plan in plans.values()],
+        "calls in all": ["500 in the life of the account", *["unlimited"] * (len(plans) - 1)],
+    }
+    return _rows(("", *plans), ([label, *cells] for label, cells in lines.items()))
+
+
+#: The worked example of the page about limits.
+EXAMPLE = {"seconds": 60.0, "model_calls": 2, "share": 0.5}
+EXAMPLE_RUNS = 2_000
+
+
+def sizing_table() -> str:
+    """Return the worked example, for each plan that has asynchronous runs."""
+    sizing = _sizing()
+    plans = {name: plan for name, plan in sizing["PLANS"].items() if "free" not in name}
+    sizes = [sizing["size_runs"](plan, **EXAMPLE) for plan in plans.values()]
+    lines = {
+        "runs started per second": [f"{size.starts_per_second:.1f}" for size in sizes],
+        "under way at once": [f"{size.under_way:,}" for size in sizes],
+        "slots of a pool, or `max_in_flight` of a batch": [f"{size.slots:,}" for size in sizes],
+        "`requests_per_minute` of a batch": [f"{size.requests_per_minute:,}" for size in sizes],
+        "`workflow_qps` of the connection": [f"{size.workflow_qps:.0f}" for size in sizes],
+        "each run is looked at, on average, every": [f"{size.look_every_seconds:.1f} s" for size in sizes],
+        f"{EXAMPLE_RUNS:,} runs take": [
+            f"{(EXAMPLE_RUNS / size.starts_per_second + EXAMPLE['seconds']) / 60:.1f} min" for size in sizes
+        ],
+    }
+    return _rows(("", *plans), ([label, *cells] for label, cells in lines.items()))
+
+
 def batch_lines() -> str:
     """Return lines that a batch has written into its log."""
     return _of_log(lambda lines: lines[: _end_of_lines(lines)])
@@ -171,6 +214,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "fates": fates_table,
     "statuses": statuses_table,
     "polls": polls_table,
+    "plans": plans_table,
+    "sizing": sizing_table,
     "batch_lines": batch_lines,
     "batch_summary": batch_summary,
 }
