@@ -6,7 +6,8 @@ from airflow.sdk import DAG  # on Airflow 2.11: from airflow import DAG
 from airflow_provider_coze.operators.chat import CozeChatOperator
 from airflow_provider_coze.operators.workflow import CozeWorkflowOperator
 
-with DAG("ask_coze", schedule="@daily", catchup=False):
+# Every two minutes, to see it run. For a Coze that costs money take "@daily".
+with DAG("ask_coze", schedule="*/2 * * * *", catchup=False):
     answer = CozeChatOperator(
         task_id="ask",
         bot_id="7511000000000000002",  # the number after /bot/ in the bot's URL
