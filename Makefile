@@ -5,17 +5,21 @@ BIN := .venv/bin
 # Kept bytecode saves 8 s of each run: pytest rewrites the assertions of 150 modules, and again in each of its processes.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test unit properties chaos soak batch-soak bench docs lint format lock clean
+.PHONY: demo test unit agents properties chaos soak batch-soak bench docs lint format lock clean
 demo:  ## emulator + a real Airflow + the quickstart DAG; KEEP=1 keeps them up, DAGS=folder runs the DAGs of that folder too
 	$(ENV) 3.3.2
 	@$(BIN)/python -m tests.airflow.demo $(if $(KEEP),--keep) $(if $(DAGS),--dags "$(DAGS)")
-test: unit  ## everything, on every locked Airflow
+test: unit agents  ## everything, on every locked Airflow
 	$(ENV) 3.1.8 2.11.2
 	$(BIN)/python -m pytest -n auto -m "matrix and not airflow"
 	$(BIN)/python -m pytest -m airflow
 unit:  ## the suite without Airflow processes and without the whole fault matrix: seconds
 	$(ENV) 3.3.2
 	$(BIN)/python -m pytest -n auto -m "not airflow and not matrix"
+agents:  ## bots as tools of Airflow's agents: needs the common.ai provider, which is in an environment of its own
+	$(ENV) 3.3.2 agents
+	.venv-agents/bin/python -m pytest -n auto tests/agents
+	$(BIN)/mypy --python-executable .venv-agents/bin/python airflow_provider_coze/agents
 properties:  ## the property tests with 5,000 examples each instead of 25
 	$(ENV) 3.3.2
 	PROPERTIES=nightly $(BIN)/python -m pytest -n auto --timeout 3600 tests/properties

@@ -63,6 +63,11 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "decorators": ({"errors", "compat", "operators", "decorators"}, {"requests", "aiohttp", "airflow", "time"}),
     "decorators.kept_rows": ({"errors", "batch"}, {"requests", "aiohttp", "airflow", "time", "logging"}),
     "notifications": ({"errors", "protocol", "hooks", "compat", "notifications"}, {"requests", "aiohttp", "airflow"}),
+    "agents": (
+        {"errors", "protocol", "hooks", "compat", "operators.chat_end", "triggers.progress", "agents"},
+        {"requests", "aiohttp", "airflow", "time"},
+    ),
+    "agents.contract": ({"compat"}, {"requests", "aiohttp", "time", "logging"}),
     "retry_policy": ({"errors", "protocol.policy", "compat"}, {"requests", "aiohttp", "airflow", "logging"}),
     "cli": ({"errors", "protocol", "hooks", "cli"}, {"requests", "aiohttp", "time", "logging"}),
     "cli.definition": (set(), {"requests", "aiohttp", "time", "logging"}),
