@@ -28,7 +28,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from airflow_provider_coze.batch import files, owner
-from airflow_provider_coze.batch.lines import to_line
+from airflow_provider_coze.batch.lines import plain_to_line, to_line
 from airflow_provider_coze.batch.owner import Claim, explained
 from airflow_provider_coze.batch.results import RESULT_PREFIX, RowResult
 from airflow_provider_coze.batch.writers import Writer, writer_for
@@ -169,7 +169,7 @@ class Journal:
 
     def note(self, **facts: Any) -> None:
         """Note something about the batch that later attempts read in ``Past.notes``; JSON types."""
-        self._note({"t": "note", "facts": facts})
+        self._add(to_line({"t": "note", "facts": facts}))
 
     def ended(self, reason: str) -> None:
         """Note why the attempt is over; later attempts read it in ``Past.ended``."""
@@ -204,7 +204,7 @@ class Journal:
             writer.close()
 
     def _note(self, event: Mapping[str, Any]) -> bool:
-        return self._add(to_line(event))
+        return self._add(plain_to_line(event))
 
     def _add(self, line: bytes) -> bool:
         """Have a line written; True: it outlives this process already."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_coze.batch.lines import to_line
+from airflow_provider_coze.batch.lines import plain_to_line, to_line
 from airflow_provider_coze.errors import CozeError
 from airflow_provider_coze.protocol.models import Usage
 
@@ -113,4 +113,5 @@ class RowResult:
         }
         if error is not None:
             line["input"] = self.value
-        return to_line(line)
+        # Rows and typed outputs can hold what JSON has no word for.
+        return plain_to_line(line) if error is None and isinstance(self.output, str) else to_line(line)

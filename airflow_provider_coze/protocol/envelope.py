@@ -7,12 +7,13 @@ The code speaks first and the HTTP status second, because Coze answers most refu
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any
+
+import msgspec
 
 from airflow_provider_coze.errors import CozeAPIError, CozePermissionError, CozeProtocolError
 from airflow_provider_coze.protocol import codes
@@ -97,11 +98,22 @@ def status_in(response: Response) -> str | None:
     if response.status != 200:
         return None
     try:
-        body = json.loads(response.body)
-        status = body["data"]["status"] if body["code"] == 0 else None
-    except (ValueError, LookupError, TypeError, RecursionError):
+        body = _read_status(response.body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
-    return status if isinstance(status, str) else None
+    return body.data.status if body.code == 0 else None
+
+
+class _OfChat(msgspec.Struct):
+    status: str
+
+
+class _WithStatus(msgspec.Struct):
+    code: int
+    data: _OfChat
+
+
+_read_status = msgspec.json.Decoder(_WithStatus).decode
 
 
 def is_expired_token(response: Response) -> bool:

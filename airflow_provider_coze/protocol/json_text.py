@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 __all__ = ["MAX_DEPTH", "read_json"]
 
 #: How deep objects and lists may stand inside one another. Python's stack, of 1,000 calls, also has to hold those who write the value.
@@ -33,6 +35,23 @@ def read_json(text: str | bytes) -> Any:
 
     :raises ValueError: it is not JSON, or nests deeper than :data:`MAX_DEPTH`.
     """
+    try:
+        value = _decode(text)
+        _pack(value)  # as Airflow will; what that cannot take is read by Python's own decoder, and made fit
+    except _NOT_SO_QUICKLY:
+        return _read_slowly(text)
+    opening = text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
+    if opening > MAX_DEPTH and _is_deeper([value], MAX_DEPTH):
+        raise ValueError(f"nested deeper than {MAX_DEPTH}")
+    return value
+
+
+#: These two take a fifth of the time of the standard library's, and are stricter: no NaN, no infinity, no halves of pairs.
+_decode, _pack = msgspec.json.Decoder().decode, msgspec.msgpack.Encoder().encode
+_NOT_SO_QUICKLY = (msgspec.DecodeError, UnicodeError, OverflowError, RecursionError)
+
+
+def _read_slowly(text: str | bytes) -> Any:
     if not isinstance(text, str):
         text = text.decode(json.detect_encoding(text), "surrogatepass")
     try:

@@ -8,6 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_coze.batch.lines import plain_to_line, to_line
+from airflow_provider_coze.protocol import json_text
 from airflow_provider_coze.protocol.models import Message
 from airflow_provider_coze.protocol.outputs import answer_text, follow_ups, history_output, run_output
 from tests.properties.judging import assert_storable
@@ -84,3 +86,27 @@ def test_the_order_of_a_message_list_changes_no_answer(messages: list[Message], 
     ages = [(message.created_at, len(message.id), message.id) for message in messages]
     if len(set(ages)) == len(ages):
         assert answer_text(shuffled) == answer_text(messages)
+
+
+def _outcome(read: Any, text: Any) -> str:
+    try:
+        return repr(read(text))
+    except ValueError:
+        return "no JSON"
+
+
+@EXAMPLES
+@given(outputs | outputs.map(str.encode) | st.binary() | json_values.map(written))
+def test_the_quick_way_to_read_json_comes_to_what_the_slow_one_comes_to(text: str | bytes) -> None:
+    assert _outcome(json_text.read_json, text) == _outcome(json_text._read_slowly, text)
+
+
+@EXAMPLES
+@given(_OBJECTS)
+def test_the_quick_way_to_write_a_line_comes_to_what_the_slow_one_comes_to(value: dict[str, Any]) -> None:
+    assert json.loads(plain_to_line(value)) == json.loads(to_line(value)) == value
+    assert b"\n" not in plain_to_line(value)
+
+
+def test_half_of_a_surrogate_pair_is_written_the_slow_way() -> None:
+    assert plain_to_line({"marker": "\ud83d"}) == to_line({"marker": "\ud83d"}) == b'{"marker":"\\ud83d"}'
