@@ -31,7 +31,7 @@ def run(airflow: Stack, coze: Server) -> Run:
 
 def test_every_example_loads(airflow: Stack) -> None:
     examples = {path.stem for path in (ROOT / "example_dags").glob("*.py")}
-    for dag_id in examples:
+    for dag_id in examples - {"example_coze_agent"}:  # which needs common.ai
         airflow.wait_dag(dag_id)
     assert airflow.rest.import_errors() == []
 
