@@ -5,13 +5,15 @@ BIN := .venv/bin
 # Kept bytecode saves 8 s of each run: pytest rewrites the assertions of 150 modules, and again in each of its processes.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test unit agents properties chaos soak batch-soak bench docs lint format lock clean
+.PHONY: demo test unit agents properties chaos soak batch-soak bench docs dist changelog lint format lock clean
 demo:  ## emulator + a real Airflow + the quickstart DAG; KEEP=1 keeps them up, DAGS=folder runs the DAGs of that folder too
 	$(ENV) 3.3.2
 	@$(BIN)/python -m tests.airflow.demo $(if $(KEEP),--keep) $(if $(DAGS),--dags "$(DAGS)")
 test: unit agents  ## everything, on every locked Airflow
 	$(ENV) 3.1.8 2.11.2
 	$(BIN)/python -m pytest -n auto -m "matrix and not airflow"
+	$(ENV) release
+	@.venv-release/bin/python -m tests.release check
 	$(BIN)/python -m pytest -m airflow
 unit:  ## the suite without Airflow processes and without the whole fault matrix: seconds
 	$(ENV) 3.3.2
@@ -38,6 +40,12 @@ bench:  ## what waiting, noticing, importing and batches cost; QUICK=1, ONLY=pol
 docs:  ## the site of the documentation, every warning an error, every link looked at: build/docs/html/index.html
 	$(ENV) docs
 	@.venv-docs/bin/python -m tests.docs_site
+dist:  ## sdist, wheel, list of materials, all tested, into dist/; TAG=v0.1.0: only if it is ready to be that; AIRFLOW="3.3.2 2.11.2"
+	$(ENV) release
+	@.venv-release/bin/python -m tests.release dist $(if $(TAG),--tag "$(TAG)") $(if $(AIRFLOW),--airflow $(AIRFLOW))
+changelog:  ## the section of this version into CHANGELOG.md, from the notes in changes/; DRAFT=1: only prints it
+	$(ENV) release
+	@.venv-release/bin/python -m tests.release changelog $(if $(DRAFT),--draft)
 lint:
 	$(ENV) 3.3.2
 	$(BIN)/ruff check .

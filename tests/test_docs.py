@@ -6,7 +6,6 @@ import importlib
 import inspect
 import json
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -189,7 +188,7 @@ def test_a_howto_page_has_the_sections_of_one(page: Path) -> None:
     assert not blind, "these steps do not say what you should see"
 
 
-# --- READMEs, change log
+# --- READMEs
 
 
 def test_the_readmes_have_the_same_structure() -> None:
@@ -239,13 +238,6 @@ def test_the_permissions_of_the_readme_are_those_that_are_used(page: str) -> Non
     ]
     rows = next(table for table in _tables(_read(page)) if "`getChat`" in str(table))
     assert [set(re.findall(r"`(\w+)`", list(row.values())[1])) for row in rows] == used
-
-
-def test_the_change_log_begins_with_this_version() -> None:
-    version = tomllib.loads(_read("pyproject.toml"))["project"]["version"]
-    top = re.search(r"^## \[([^]]+)\]", _read("CHANGELOG.md"), re.MULTILINE)
-    assert top
-    assert top[1] == version
 
 
 # --- reference: operators
