@@ -1,7 +1,7 @@
 """Make the site's search find Chinese words: between their characters are no blanks to cut a sentence at.
 
-Sphinx has one language for all pages. Its English one takes a whole run of Chinese characters for a word, so that 工作流 would be found only
-where a sentence begins with it. Here a run is cut into pairs of neighbouring characters, on the pages and, the same way, in what is typed.
+Sphinx has one language for all pages. Its English one takes a whole run of Chinese characters for a word, so that a part of it is hardly
+ever found. Here a run is cut into pairs of neighbouring characters, on the pages and, the same way, in what is typed.
 """
 
 from __future__ import annotations

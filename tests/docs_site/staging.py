@@ -7,9 +7,9 @@ pages of the repository need not know of the site.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
-import shutil
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -60,10 +60,11 @@ def stage(source: Path, api_pages: Mapping[str, str]) -> None:
             path.unlink()
 
 
-def pages() -> list[PurePosixPath]:
+@functools.cache
+def pages() -> tuple[PurePosixPath, ...]:
     """Return every Markdown page of the site by its path in the repository."""
     found = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").rglob("*.md"))]
-    return [PurePosixPath(name) for name in [*ROOT_PAGES, *found]]
+    return tuple(PurePosixPath(name) for name in [*ROOT_PAGES, *found])
 
 
 def _place(path: PurePosixPath) -> PurePosixPath:
@@ -115,8 +116,3 @@ def _write(path: Path, content: bytes) -> None:
     if not path.exists() or path.read_bytes() != content:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-
-
-def clear(folder: Path) -> None:
-    """Remove a folder of the build, if it is there."""
-    shutil.rmtree(folder, ignore_errors=True)
