@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import requests
-import structlog
 from airflow.providers.common.compat.module_loading import import_string
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
@@ -320,6 +319,8 @@ def main() -> int:
         _serve()
     os.environ["AIRFLOW__COZE__MIN_DEFERRAL_SECONDS"] = "0"
     logging.disable(logging.ERROR)
+    import structlog
+
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL), cache_logger_on_first_use=False
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from airflow_provider_coze.assets.coze import (
     sanitize_uri,
 )
 from airflow_provider_coze.get_provider_info import get_provider_info
+from tests import needs
 
 ID = "7511000000000000001"
 
@@ -75,8 +77,9 @@ def test_airflow_3_and_airflow_2_are_told_the_same() -> None:
     assert info["asset-uris"] == info["dataset-uris"]
 
 
+@needs.RUNTIME_MANAGER.mark
 def test_airflow_asks_us_about_our_scheme() -> None:
-    runtime = pytest.importorskip("airflow.sdk.providers_manager_runtime", reason="older ones ask in another place")
+    runtime = importlib.import_module("airflow.sdk.providers_manager_runtime")
     made: Any = runtime.ProvidersManagerTaskRuntime().asset_factories["coze"](kind="bot", id=ID, extra=None)
     assert made.uri == f"coze://bot/{ID}"
     with pytest.raises(ValueError, match="its id is not"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import sys
 import threading
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -12,11 +14,33 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_coze import compat
+from tests import needs
+
+#: Names that are for type checkers only.
+TYPES = ("Connection", "Context")
+#: None on an Airflow that does not have them.
+LATER = {
+    "RetryDecision": needs.RETRY_POLICIES,
+    "RetryPolicy": needs.RETRY_POLICIES,
+    "TaskAwaitingInput": needs.AWAITING_INPUT,
+}
 
 
-@pytest.mark.parametrize("name", [name for name in compat.__all__ if name not in ("Connection", "Context")])
+@pytest.mark.parametrize("name", [name for name in compat.__all__ if name not in TYPES])
 def test_every_name_is_there_on_the_installed_airflow(name: str) -> None:
-    assert getattr(compat, name) is not None
+    expected = name not in LATER or LATER[name].expected
+    assert (getattr(compat, name) is not None) == expected
+
+
+@pytest.mark.parametrize("need", needs.ALL.values(), ids=needs.ALL)
+def test_this_airflow_has_what_its_version_has_so_that_no_test_is_skipped_that_ought_to_pass(need: needs.Need) -> None:
+    assert need.has() == need.expected
+
+
+@pytest.mark.skipif(needs.RETRY_POLICIES.expected, reason="tests/test_retry_policy.py uses it")
+def test_where_there_are_no_retry_policies_importing_ours_says_which_airflow_has_them() -> None:
+    with pytest.raises(compat.AirflowOptionalProviderFeatureException, match=r"needs Airflow 3\.3 or later"):
+        importlib.import_module("airflow_provider_coze.retry_policy")
 
 
 def test_a_secret_is_masked_at_once_on_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +60,7 @@ async def test_a_secret_is_masked_without_blocking_on_an_event_loop(monkeypatch:
     def blocking(secret: str) -> None:
         raise AssertionError("talks to the supervisor from the event loop")
 
-    monkeypatch.setattr("airflow.sdk.log.amask_secret", amask)
+    masks_on_loops(monkeypatch, amask)
     monkeypatch.setattr(compat, "_mask_secret", blocking)
     compat.mask_secret("s3cret")
     await settled()
@@ -45,7 +69,8 @@ async def test_a_secret_is_masked_without_blocking_on_an_event_loop(monkeypatch:
 
 async def test_where_airflow_has_no_coroutine_for_it_a_thread_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     masked: list[tuple[str, bool]] = []
-    monkeypatch.delattr("airflow.sdk.log.amask_secret")
+    if needs.MASKS_ON_LOOPS.has():
+        monkeypatch.delattr("airflow.sdk.log.amask_secret")
     monkeypatch.setattr(
         compat,
         "_mask_secret",
@@ -70,10 +95,19 @@ async def test_masking_never_fails_a_trigger(monkeypatch: pytest.MonkeyPatch) ->
 
     complaints: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
-    monkeypatch.setattr("airflow.sdk.log.amask_secret", broken)
+    masks_on_loops(monkeypatch, broken)
     compat.mask_secret("s3cret")
     await settled()
     assert complaints == []
+
+
+def masks_on_loops(monkeypatch: pytest.MonkeyPatch, amask: Any) -> None:
+    """Make it an Airflow 3.3.2, which masks by a coroutine."""
+    if needs.TASK_SDK.has():
+        monkeypatch.setattr("airflow.sdk.log.amask_secret", amask, raising=False)
+    else:
+        for name, module in {"airflow.sdk": {}, "airflow.sdk.log": {"amask_secret": amask}}.items():
+            monkeypatch.setitem(sys.modules, name, SimpleNamespace(**module))
 
 
 async def settled() -> None:

@@ -34,8 +34,11 @@ PARSING = f"""
 import json, sys
 from types import SimpleNamespace
 
-import airflow.sdk
-from airflow.sdk import DAG, BaseOperator
+try:
+    from airflow.sdk import DAG, BaseOperator
+except ImportError:  # Airflow 2
+    from airflow import DAG
+    from airflow.models.baseoperator import BaseOperator
 
 with DAG("any", schedule=None):
     BaseOperator(task_id="any")

@@ -18,6 +18,7 @@ import pytest
 from airflow_provider_coze.errors import CozeConnectionConfigError
 from airflow_provider_coze.get_provider_info import get_provider_info
 from airflow_provider_coze.settings import EXTRAS, parse
+from tests import needs
 
 INFO = get_provider_info()
 CONNECTION = INFO["connection-types"][0]
@@ -26,10 +27,7 @@ AIRFLOW = Path(airflow.__file__).parent
 
 
 def schema(name: str) -> dict[str, Any]:
-    path = AIRFLOW / name
-    if not path.exists():
-        pytest.skip(f"Airflow {version('apache-airflow')} has no {name}")
-    loaded: dict[str, Any] = json.loads(path.read_text())
+    loaded: dict[str, Any] = json.loads((AIRFLOW / name).read_text())
     return loaded
 
 
@@ -37,10 +35,9 @@ def test_airflow_accepts_the_provider_info() -> None:
     jsonschema.validate(INFO, schema("provider_info.schema.json"))
 
 
+@needs.FORM_METADATA.mark
 def test_the_connection_type_meets_the_strict_schema_for_provider_authors() -> None:
     strict = schema("provider.yaml.schema.json")["properties"]["connection-types"]
-    if "conn-fields" not in strict["items"]["properties"]:
-        pytest.skip("this Airflow knows no conn-fields")
     jsonschema.validate(INFO["connection-types"], strict)
 
 
@@ -92,9 +89,9 @@ def test_fields_with_secrets_are_hidden_by_the_form_and_named_so_that_airflow_ma
     assert {name for name in FIELDS if re.search("private_key|secret|passw", name)} <= hidden
 
 
+@needs.REACT_FORM.mark
 def test_the_web_form_gets_every_field_and_no_default_is_masked(tmp_path: Path) -> None:
     """Airflow 3.3 sends *** as the value of a field whose name sounds secret, if it has a default; the form would save it."""
-    pytest.importorskip("airflow.api_fastapi.core_api.services.ui.connections", reason="Airflow 2 renders the widgets")
     code = (
         "from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService as service\n"
         "form, = [hook for hook in service.hook_meta_data() if hook.connection_type == 'coze']\n"

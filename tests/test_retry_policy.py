@@ -13,14 +13,19 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowOptionalProviderFeatureException
-from airflow.sdk.definitions.retry_policy import RetryAction, RetryDecision, RetryPolicy
-from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_coze import compat
 from airflow_provider_coze import errors as e
 from airflow_provider_coze.operators.chat import CozeChatOperator
-from airflow_provider_coze.retry_policy import CozeRetryPolicy
 from airflow_provider_coze.sensors.coze import CozeChatSensor
+from tests import needs
+
+pytestmark = needs.RETRY_POLICIES.mark
+if needs.RETRY_POLICIES.has():
+    from airflow.sdk.definitions.retry_policy import RetryAction, RetryDecision, RetryPolicy
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    from airflow_provider_coze.retry_policy import CozeRetryPolicy
 
 TASK = CozeChatOperator(task_id="ask", bot_id="1", message="hello")
 SENSOR = CozeChatSensor(task_id="wait", conversation_id="1", chat_id="2")

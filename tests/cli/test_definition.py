@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from airflow_provider_coze.cli.definition import get_coze_cli_commands, parser
 from airflow_provider_coze.cli.tables import as_json, as_table
 from airflow_provider_coze.emulator.default_world import SUMMARY
 from airflow_provider_coze.get_provider_info import get_provider_info
+from tests import needs
 from tests.tasks import Coze
 
 
@@ -78,9 +78,7 @@ def test_looking_at_the_definition_imports_nothing_beside_the_standard_library()
 
 
 @pytest.mark.airflow
-@pytest.mark.skipif(
-    version("apache-airflow").startswith(("2.", "3.0.", "3.1.")), reason="knows no commands of providers"
-)
+@needs.PROVIDER_COMMANDS.mark
 def test_airflow_coze_runs(coze: Coze, tmp_path: Path) -> None:
     env = {"AIRFLOW_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "AIRFLOW_CONN_COZE_DEFAULT": coze.connection()}
     airflow = [sys.executable, "-m", "airflow", "coze"]

@@ -7,6 +7,7 @@ import inspect
 import json
 import logging
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +27,7 @@ from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.endpoints import account
 from airflow_provider_coze.protocol.endpoints import chat as chats
 from airflow_provider_coze.protocol.retry import RetryPolicy
-from tests import tasks
+from tests import needs, tasks
 from tests.tasks import NOON, TOKEN, Coze, Run
 
 coze_site, coze, studio, run = tasks.coze_site, tasks.coze, tasks.studio, tasks.run
@@ -67,21 +68,35 @@ def test_the_connection_is_read_once_on_a_worker(coze: Coze, monkeypatch: pytest
     assert read == ["coze_default"]
 
 
+def connections_read(monkeypatch: pytest.MonkeyPatch, failure: Exception | None = None) -> list[str]:
+    """Note what is read on an event loop: by a coroutine, or before Airflow 3.1, which has none, in another thread."""
+    read: list[str] = []
+    get, thread = CozeHook.get_connection, threading.get_ident()
+
+    def blocking(conn_id: str) -> Any:
+        assert threading.get_ident() != thread, "get_connection blocks the event loop"
+        read.append(conn_id)
+        if failure is not None:
+            raise failure
+        return get(conn_id)
+
+    async def aget(conn_id: str) -> Any:
+        return await asyncio.to_thread(blocking, conn_id)
+
+    def never(conn_id: str) -> Any:
+        raise AssertionError("there is a coroutine for it")
+
+    has_one = needs.ASYNC_CONNECTIONS.has()
+    monkeypatch.setattr(CozeHook, "get_connection", staticmethod(never if has_one else blocking))
+    if has_one:
+        monkeypatch.setattr(CozeHook, "aget_connection", staticmethod(aget))
+    return read
+
+
 async def test_the_connection_is_read_once_on_an_event_loop_and_never_by_the_blocking_way(
     coze: Coze, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read: list[str] = []
-    get = CozeHook.aget_connection
-
-    async def aget(conn_id: str) -> Any:
-        read.append(conn_id)
-        return await get(conn_id)
-
-    def never(conn_id: str) -> Any:
-        raise AssertionError("get_connection blocks the event loop")
-
-    monkeypatch.setattr(CozeHook, "aget_connection", staticmethod(aget))
-    monkeypatch.setattr(CozeHook, "get_connection", staticmethod(never))
+    read = connections_read(monkeypatch)
     hook = coze.hook()
     for _ in range(2):
         await hook.aperform(flows.call(chats.create_chat(**HELLO), hook.retry))
@@ -739,15 +754,7 @@ def test_minting_a_token_in_a_hurry_is_hurried_too(oauth: Coze, monkeypatch: pyt
 
 
 async def test_hooks_that_begin_together_read_the_connection_once(coze: Coze, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[str] = []
-    get = CozeHook.aget_connection
-
-    async def aget(conn_id: str) -> Any:
-        read.append(conn_id)
-        await asyncio.sleep(0.01)
-        return await get(conn_id)
-
-    monkeypatch.setattr(CozeHook, "aget_connection", staticmethod(aget))
+    read = connections_read(monkeypatch)
     found = await asyncio.gather(*(coze.hook().asettings() for _ in range(50)))
     assert read == ["coze_default"]
     assert {id(settings) for settings in found} == {id(found[0])}
@@ -759,11 +766,7 @@ async def test_hooks_that_begin_together_read_the_connection_once(coze: Coze, mo
 async def test_a_connection_that_cannot_be_read_is_an_error_of_each_who_wants_it(
     coze: Coze, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def aget(conn_id: str) -> Any:
-        await asyncio.sleep(0.01)
-        raise OSError("down")
-
-    monkeypatch.setattr(CozeHook, "aget_connection", staticmethod(aget))
+    connections_read(monkeypatch, OSError("down"))
     failed = await asyncio.gather(*(coze.hook().asettings() for _ in range(5)), return_exceptions=True)
     assert {type(error) for error in failed} == {e.CozeConnectionUnreadableError}
     assert len({id(error) for error in failed}) == 5

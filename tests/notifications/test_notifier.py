@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import importlib.util
 import inspect
 import logging
-import runpy
 import threading
 from datetime import UTC, datetime
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,10 +20,11 @@ from airflow_provider_coze.emulator.definitions import Failure, Seconds, Turn
 from airflow_provider_coze.emulator.scenarios import error, reset
 from airflow_provider_coze.hooks.coze import CozeHook
 from airflow_provider_coze.notifications.coze import CozeNotifier
+from tests import needs
+from tests.pages import SNIPPETS, run_page
 from tests.tasks import LOGGER, TOKEN, Coze
 
 SEND = "POST /v3/chat"
-SNIPPETS = Path(__file__).parents[2] / "docs" / "snippets"
 TI = SimpleNamespace(
     dag_id="daily",
     task_id="load",
@@ -114,10 +114,9 @@ def test_native_rendering_makes_no_numbers_of_ids(coze: Coze, tell: Any) -> None
     assert (said(coze), coze.bodies(SEND)[0]["user_id"]) == (["42"], "7")
 
 
+@needs.DEADLINES.mark
 def test_a_missed_deadline_has_a_context_without_a_dag(coze: Coze, tell: Any, warnings: Any) -> None:
     tell(DEADLINE)
-    if warnings():  # Airflow 2 has no deadlines, and renders nothing without a DAG
-        pytest.skip("this Airflow has no deadlines")
     assert said(coze) == ["Airflow: DAG 'daily' missed its deadline.\nRun: r\nDeadline: noon"]
 
 
@@ -142,11 +141,10 @@ def test_airflow_can_make_one_for_a_deadline() -> None:
 DEADLINE = {"dag_run": {"dag_id": "daily", "dag_run_id": "r"}, "deadline": {"id": "1", "deadline_time": "noon"}}
 
 
+@needs.DEADLINES.mark
 def test_a_triggerer_runs_it_as_airflow_3_does(coze: Coze, monkeypatch: pytest.MonkeyPatch) -> None:
     triggers = {"airflow.triggers.callback": "CallbackTrigger", "airflow.triggers.deadline": "DeadlineCallbackTrigger"}
     found = [getattr(importlib.import_module(m), name) for m, name in triggers.items() if importlib.util.find_spec(m)]
-    if not found:
-        pytest.skip("this Airflow has no deadlines")
     monkeypatch.setattr(CozeNotifier, "hook", coze.hook())
     path = f"{CozeNotifier.__module__}.{CozeNotifier.__qualname__}"
     trigger = found[0](path, {"bot_id": ECHO_BOT, "context": DEADLINE})
@@ -158,8 +156,9 @@ def test_a_triggerer_runs_it_as_airflow_3_does(coze: Coze, monkeypatch: pytest.M
     assert said(coze) == ["Airflow: DAG 'daily' missed its deadline.\nRun: r\nDeadline: noon"]
 
 
-def test_an_executor_runs_it_as_airflow_from_3_2_on_does(coze: Coze, monkeypatch: pytest.MonkeyPatch) -> None:
-    supervisor = pytest.importorskip("airflow.sdk.execution_time.callback_supervisor")
+@needs.EXECUTOR_CALLBACKS.mark
+def test_an_executor_runs_it_as_airflow_from_3_3_on_does(coze: Coze, monkeypatch: pytest.MonkeyPatch) -> None:
+    supervisor = importlib.import_module("airflow.sdk.execution_time.callback_supervisor")
     monkeypatch.setattr(CozeNotifier, "hook", coze.hook())
     path = f"{CozeNotifier.__module__}.{CozeNotifier.__qualname__}"
     given = {"bot_id": ECHO_BOT, "context": DEADLINE}
@@ -283,9 +282,9 @@ def test_an_event_loop_is_held_up_no_longer_than_the_timeout(coze: Coze, warning
     assert "it was not over after 0.01 s" in warning
 
 
+@needs.DEADLINES.mark
 def test_the_page_about_deadlines_makes_a_dag() -> None:
-    pytest.importorskip("airflow.sdk.definitions.deadline")
-    dag = runpy.run_path(str(SNIPPETS / "deadline.py"))["dag"]
+    dag = run_page(SNIPPETS / "deadline.py")["dag"]
     alert = dag.deadline[0] if isinstance(dag.deadline, list) else dag.deadline
     assert alert.callback.path == f"{CozeNotifier.__module__}.{CozeNotifier.__qualname__}"
     assert CozeNotifier(**alert.callback.kwargs).bot_id == ECHO_BOT

@@ -9,14 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import TaskDeferred
 
-from airflow_provider_coze.compat import TaskAwaitingInput
 from airflow_provider_coze.emulator import scenarios
 from airflow_provider_coze.emulator.definitions import Interrupt
 from airflow_provider_coze.operators.workflow import CozeWorkflowOperator
 from airflow_provider_coze.protocol.questions import Question
 from airflow_provider_coze.triggers.question import CozeQuestionTrigger
+from tests import needs
 from tests.operators.test_questions import Forms
 from tests.tasks import Coze, TaskInstance
 
@@ -76,7 +75,7 @@ class Tries:
         task = self.coze.prepared(CozeWorkflowOperator(task_id="ask", retries=2, **self.arguments))
         try:
             return method(task, {"ti": self.ti, "task": task, "task_state_store": self.states})
-        except (TaskAwaitingInput, TaskDeferred) as wait:
+        except needs.parked() as wait:
             self.wait = wait
             return "waits"
 
@@ -88,6 +87,7 @@ class Tries:
 
 @pytest.fixture
 def forms(monkeypatch: pytest.MonkeyPatch) -> Forms:
+    needs.FORMS.or_skip()
     found = Forms()
     monkeypatch.setattr("airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS", found, raising=False)
     return found
@@ -151,7 +151,9 @@ def test_a_lost_reply_to_an_answer_is_paid_for_once(coze: Coze, forms: Forms, mo
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_function_answers_twice(coze: Coze, forms: Forms, mode: str) -> None:
+def test_a_function_answers_twice(coze: Coze, mode: str) -> None:
+    forms = Forms()
+
     def answer(asked: Question) -> str | dict[str, str]:
         return {field.name: "Monday" for field in asked.fields} or f"{asked.text} Hangzhou."
 

@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperat
 from airflow_provider_coze import errors as e
 from airflow_provider_coze.operators.fate import decided, deciding, for_good
 from airflow_provider_coze.protocol.policy import BY_ERROR
+from tests import needs
 from tests.driving import NOON
 
 FINAL = e.CozeAuthError("The token is invalid.", code=4100, status=401, logid="L1", origin="https://api.coze.cn")
@@ -67,6 +68,7 @@ def test_a_deferral_passes() -> None:
         Failing(failure=TaskDeferred(trigger=None, method_name="execute_complete")).execute({})
 
 
+@needs.RETRY_POLICIES.mark
 def test_a_task_with_a_retry_policy_leaves_the_decision_to_it() -> None:
     assert raised(FINAL, retry_policy=object()) is FINAL
 

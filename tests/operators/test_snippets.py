@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,12 @@ import pytest
 
 from airflow_provider_coze.emulator.definitions import Interrupt, Template
 from airflow_provider_coze.errors import CozeChatRequiresActionError
+from tests.pages import SNIPPETS, run_page
 from tests.tasks import Coze, TaskInstance
-
-SNIPPETS = Path(__file__).parents[2] / "docs" / "snippets"
 
 
 def of_page(name: str) -> dict[str, Any]:
-    return runpy.run_path(str(SNIPPETS / f"{name}.py"))
+    return run_page(SNIPPETS / f"{name}.py")
 
 
 def execute(coze: Coze, task: Any, **arguments: Any) -> tuple[Any, dict[str, Any]]:

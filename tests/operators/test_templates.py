@@ -43,6 +43,9 @@ class TaskInstanceWithXComs(TaskInstance):
         name = task_ids if isinstance(task_ids, str) else next(iter(task_ids))
         return self.returned.get(name, default)
 
+    def get_relevant_upstream_map_indexes(self, *_: Any, **__: Any) -> None:
+        """What Airflow 2 asks for: none, because nothing is mapped."""
+
 
 @pytest.fixture(params=[False, True], ids=["text", "native"])
 def dag(request: pytest.FixtureRequest) -> Iterator[DAG]:

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.exceptions import AirflowRescheduleException
 from airflow.providers.common.compat.sdk import TaskDeferred
-from airflow.sdk.exceptions import AirflowRescheduleException
 
-from tests import tasks
+from tests import needs, tasks
 from tests.tasks import Coze, TaskInstance, fire
 
 coze_site, coze, studio = tasks.coze_site, tasks.coze, tasks.studio
@@ -63,6 +63,7 @@ def watch(request: pytest.FixtureRequest, coze: Coze, monkeypatch: pytest.Monkey
     made = Watch(coze, request.param)
     # Airflow's own loop of a sensor knows one time only.
     airflow_time = SimpleNamespace(sleep=coze.time.sleep, monotonic=coze.time)
-    monkeypatch.setattr("airflow.sdk.bases.sensor.time", airflow_time)
-    monkeypatch.setattr("airflow.sdk.bases.sensor.timezone", SimpleNamespace(utcnow=made.now))
+    module = "airflow.sdk.bases.sensor" if needs.TASK_SDK.has() else "airflow.sensors.base"
+    monkeypatch.setattr(f"{module}.time", airflow_time)
+    monkeypatch.setattr(f"{module}.timezone", SimpleNamespace(utcnow=made.now, utc=UTC))
     return made

@@ -12,6 +12,7 @@ import pytest
 from airflow_provider_coze.errors import CozeStateError
 from airflow_provider_coze.state.record import Intent, Submitted, encode
 from airflow_provider_coze.state.stores import InMemory, ObjectStorage, Store, TaskStateStore, store_for
+from tests import needs
 
 INTENT = Intent("print", "key/1/print", 1.0, sent_to="100")
 SUBMITTED = Submitted("print", "key/1/print", 2.0, {"conversation_id": "100", "chat_id": "2"})
@@ -48,6 +49,8 @@ class Broken(Accessor):
 
 @pytest.fixture(params=["memory", "task_state_store", "path", "file", "memory://"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "memory://":
+        needs.ANY_FILE_SYSTEM.or_skip()
     made: dict[str, Callable[[], Store]] = {
         "memory": InMemory,
         "task_state_store": lambda: TaskStateStore(Accessor()),
