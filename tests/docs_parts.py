@@ -26,6 +26,7 @@ from typing import Any
 from airflow_provider_coze import errors
 from airflow_provider_coze.protocol import codes, policy
 from airflow_provider_coze.protocol.pacing import CHAT_POLLS, RUN_POLLS, PollSchedule
+from tests.docs_chinese import in_chinese
 
 ROOT = Path(__file__).parents[1]
 
@@ -213,6 +214,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "codes": codes_table,
     "fates": fates_table,
     "statuses": statuses_table,
+    "codes_zh": lambda: in_chinese(codes_table()),
+    "statuses_zh": lambda: in_chinese(statuses_table()),
     "polls": polls_table,
     "plans": plans_table,
     "sizing": sizing_table,

@@ -35,7 +35,7 @@ from airflow_provider_coze.triggers.chat import CozeChatTrigger
 from airflow_provider_coze.triggers.events import BatchEvent, ChatEvent, RunEvent
 from airflow_provider_coze.triggers.question import CozeQuestionTrigger
 from airflow_provider_coze.triggers.workflow import CozeWorkflowTrigger
-from tests import docs_parts, test_layers
+from tests import docs_parts, needs, test_layers
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -167,14 +167,21 @@ def test_modules_that_pages_import_from_exist() -> None:
             r"^from (airflow_provider_coze\S*) import ([^#\n]+)", page.read_text(), re.MULTILINE
         ):
             for name in names.split(","):
+                if module.endswith(".retry_policy") and not needs.RETRY_POLICIES.has():
+                    continue  # tests/test_compat.py: importing it says so
                 found = importlib.import_module(module)
                 if not hasattr(found, name.strip()):
                     importlib.import_module(f"{module}.{name.strip()}")
 
 
-def test_the_index_lists_every_page() -> None:
-    linked = {(DOCS / link.partition("#")[0]).resolve() for link in _links(_read("docs/index.md"))}
-    assert {page.resolve() for page in DOCS.rglob("*.md")} - linked == {(DOCS / "index.md").resolve()}
+def test_the_indexes_list_every_page() -> None:
+    indexes = [DOCS / "index.md", DOCS / "zh" / "index.md"]
+    linked = {
+        (index.parent / link.partition("#")[0]).resolve()
+        for index in indexes
+        for link in _links(index.read_text(encoding="utf-8"))
+    }
+    assert {page.resolve() for page in DOCS.rglob("*.md")} - linked == set()
 
 
 @pytest.mark.parametrize("page", HOWTOS, ids=_name)
@@ -189,27 +196,6 @@ def test_a_howto_page_has_the_sections_of_one(page: Path) -> None:
 
 
 # --- READMEs
-
-
-def test_the_readmes_have_the_same_structure() -> None:
-    english, chinese = _read("README.md"), _read("README.zh-CN.md")
-    assert [level for level, _ in _headings(english)] == [level for level, _ in _headings(chinese)]
-    assert _blocks(english) == _blocks(chinese)
-    shapes = [[(len(table), len(table[0])) for table in _tables(text)] for text in (english, chinese)]
-    assert shapes[0] == shapes[1]
-    assert len(re.findall(r"^ *(?:-|\d\.) ", english, re.MULTILINE)) == len(
-        re.findall(r"^ *(?:-|\d\.) ", chinese, re.MULTILINE)
-    )
-
-
-def test_the_readmes_have_the_same_links_and_names() -> None:
-    english, chinese = _read("README.md"), _read("README.zh-CN.md")
-    links = [
-        sorted(link for link in _links(text) if not link.startswith(("#", "README"))) for text in (english, chinese)
-    ]
-    assert links[0] == links[1]
-    names = [set(re.findall(r"`[^`]+`", _prose(text))) for text in (english, chinese)]
-    assert names[0] == names[1]
 
 
 @pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
