@@ -15,6 +15,7 @@ A table stands between two comments; a function of this module makes it::
 
 from __future__ import annotations
 
+import ast
 import re
 import runpy
 import sys
@@ -191,6 +192,16 @@ def sizing_table() -> str:
     return _rows(("", *plans), ([label, *cells] for label, cells in lines.items()))
 
 
+def examples_table() -> str:
+    """Return every example DAG with the first sentence of what it says of itself."""
+    rows = []
+    for path in sorted((ROOT / "example_dags").glob("*.py")):
+        told = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        sentence = " ".join(told.split("\n\n")[0].split())
+        rows.append([f"[`{path.stem}`](../../example_dags/{path.name})", sentence])
+    return _rows(("DAG", "What it shows"), rows)
+
+
 def batch_lines() -> str:
     """Return lines that a batch has written into its log."""
     return _of_log(lambda lines: lines[: _end_of_lines(lines)])
@@ -219,6 +230,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "polls": polls_table,
     "plans": plans_table,
     "sizing": sizing_table,
+    "examples": examples_table,
     "batch_lines": batch_lines,
     "batch_summary": batch_summary,
 }
