@@ -28,6 +28,7 @@ from airflow_provider_coze import errors
 from airflow_provider_coze.protocol import codes, policy
 from airflow_provider_coze.protocol.pacing import CHAT_POLLS, RUN_POLLS, PollSchedule
 from tests.docs_chinese import in_chinese
+from tests.docs_site.names import fields_table, names_table
 
 ROOT = Path(__file__).parents[1]
 
@@ -231,6 +232,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "plans": plans_table,
     "sizing": sizing_table,
     "examples": examples_table,
+    "names": names_table,
+    "fields": fields_table,
     "batch_lines": batch_lines,
     "batch_summary": batch_summary,
 }

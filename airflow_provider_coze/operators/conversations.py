@@ -113,6 +113,7 @@ def coze_conversation(
     :param conversation: ``dag_run`` or ``task``, as the operator has it.
     :param task_id: the task whose conversation is meant, with ``task``.
     :param map_index: its index, if it is a mapped one.
+    :param coze_conn_id: the connection, of type ``coze``.
     :raises CozeError: as :meth:`ConversationChoice.find_or_create`.
     """
     hook = CozeHook(coze_conn_id)

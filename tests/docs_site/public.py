@@ -60,6 +60,12 @@ PAGES = (
     ),
     Page("notifier", "Notifier", "It tells a bot what has happened.", ("notifications.coze",)),
     Page("links", "Links", "The buttons of a task instance.", ("links",)),
+    Page(
+        "agents",
+        "Agents",
+        "A bot as a managed agent of common.ai, which has to be installed.",
+        ("agents.coze", "agents.failover", "agents.failures:CozeAgentNotAskedError"),
+    ),
     Page("assets", "Assets", "Names of Coze's things, for schedules and lineage.", ("assets.coze",)),
     Page("retries", "Retry policy", "For Airflow 3.3 and later.", ("retry_policy",)),
     Page(
@@ -76,9 +82,28 @@ PAGES = (
             "emulator.pytest_plugin",
             "emulator.server",
             "emulator.app:Emulator",
-            "emulator.world",
-            "emulator.worldfile",
-            "emulator.definitions",
+            "emulator.app:ConnectionDropped",
+            "emulator.world:World",
+            "emulator.world:Plan",
+            "emulator.worldfile:read_world",
+            "emulator.worldfile:WorldFileError",
+            *(
+                f"emulator.definitions:{name}"
+                for name in (
+                    *(
+                        "AccessToken",
+                        "Bot",
+                        "Failure",
+                        "Immediate",
+                        "Interrupt",
+                        "OAuthApp",
+                        "OutputNode",
+                        "Parameter",
+                        "Polls",
+                    ),
+                    *("Seconds", "Template", "Tokens", "ToolCall", "Workflow"),
+                )
+            ),
             "emulator.scenarios",
             "emulator.store:LedgerEntry",
         ),

@@ -1,0 +1,115 @@
+"""What is public is on a page: every name, parameter and field; and what pages and examples use of the package is public."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_coze.get_provider_info import get_provider_info
+from tests.docs_site import names
+from tests.docs_site.public import PACKAGE, PAGES
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+NAMES = list(names.names())
+PUBLIC = {(found.module, found.name) for found in NAMES}
+REFERENCE = {path.stem: path.read_text(encoding="utf-8") for path in (DOCS / "reference").glob("*.md")}
+
+
+def test_everything_airflow_is_told_of_is_public() -> None:
+    info = get_provider_info()
+    told = {
+        module
+        for kind in ("operators", "sensors", "triggers", "hooks")
+        for each in info[kind]
+        for module in each["python-modules"]
+    }
+    told |= {path.rpartition(".")[0] for path in [*info["notifications"], *info["extra-links"]]}
+    assert told - {f"{PACKAGE}.{module}" for module, _ in PUBLIC} == set()
+    decorators = {each["class-name"].rpartition(".")[2] for each in info["task-decorators"]}
+    assert decorators == {name for module, name in PUBLIC if module == "decorators"}
+
+
+def _imported() -> Iterator[tuple[str, str]]:
+    """Yield the module and the name of what the code on pages and the example DAGs import of the package."""
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in [*ROOT.glob("README*.md"), *DOCS.rglob("*.md")])
+    shown = re.findall(r"^```python\n(.*?)^```$", pages, re.DOTALL | re.MULTILINE)
+    for text in [*shown, *(path.read_text(encoding="utf-8") for path in (ROOT / "example_dags").rglob("*.py"))]:
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == PACKAGE:
+                module = (node.module or "").removeprefix(PACKAGE).removeprefix(".")
+                yield from ((module, name.name) for name in node.names)
+
+
+def test_what_pages_and_examples_import_is_public() -> None:
+    modules = {module for module, _ in PUBLIC}
+    assert {(module, name) for module, name in _imported() if f"{module}.{name}" not in modules} - PUBLIC == set()
+
+
+def test_the_page_of_names_has_all_of_them() -> None:
+    for table in ("names", "fields"):
+        assert f"<!-- table: {table} -->" in REFERENCE["names"]  # that it is current is a test of all tables
+    for found in NAMES:
+        assert f"| `{found.name}` | `{PACKAGE}.{found.module}` | " in REFERENCE["names"]
+
+
+def test_a_public_name_says_in_a_sentence_what_it_is() -> None:
+    assert [found.name for found in NAMES if not names._sentence(found).endswith((".", "。"))] == []
+
+
+# --- parameters
+
+#: Where the parameters of a page's names are described, if not in their docstrings.
+PAGE_OF = {"emulator": "emulator", "assets": "operators"}
+#: Handed over by Python or Airflow, and by nobody who reads.
+NOT_GIVEN = {"self", "cls", "args", "kwargs", "python_callable", "asset", "lineage_context", "uri"}
+
+
+def _parameters(found: names.Name) -> set[str]:
+    node = found.node
+    if isinstance(node, ast.ClassDef):
+        node = next((each for each in node.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"), node)
+    if found.page.name == "errors":  # the package makes them; their attributes are on their page
+        return set()
+    if not isinstance(node, ast.FunctionDef) or any("fixture" in ast.unparse(each) for each in node.decorator_list):
+        return set()
+    given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    return {each.arg for each in given} - NOT_GIVEN
+
+
+@pytest.mark.parametrize("found", [found for found in NAMES if _parameters(found)], ids=lambda found: found.name)
+def test_every_parameter_is_described(found: names.Name) -> None:
+    assert isinstance(found.node, ast.ClassDef | ast.FunctionDef)
+    told = ast.get_docstring(found.node) or ""
+    page = REFERENCE[PAGE_OF[found.page.name]] if found.page.name in PAGE_OF else ""
+    missing = {
+        name
+        for name in _parameters(found)
+        if not re.search(rf":param {name}:|\*{name}\*|``{name}``", told) and not re.search(rf"\b{name}\b", page)
+    }
+    assert missing == set()
+
+
+def test_every_method_of_a_public_class_says_what_it_does() -> None:
+    methods = [
+        (found.name, each)
+        for found in NAMES
+        if isinstance(found.node, ast.ClassDef)
+        for each in found.node.body
+        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) and each.name[0] != "_"
+    ]
+    assert [f"{name}.{each.name}" for name, each in methods if not ast.get_docstring(each)] == []
+
+
+def test_what_the_hook_returns_is_public() -> None:
+    """An endpoint's result has its fields on the page of names, or is a page of them."""
+    results = set()
+    for path in (ROOT / PACKAGE / "protocol" / "endpoints").glob("*.py"):
+        results |= set(re.findall(r"-> Call\[(?:tuple\[)?(\w+)", path.read_text(encoding="utf-8")))
+    known = {found.name for found in NAMES} | {"Mapping"}
+    assert {name for name in results if not name.endswith("Page")} - known == set()
+    assert len({page.name for page in PAGES}) == len(PAGES)
