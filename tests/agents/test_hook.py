@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from airflow.providers.common.ai.exceptions import ManagedAgentInvocationError, 
 from airflow.providers.common.ai.managed_agents import ManagedAgentRequest
 
 from airflow_provider_coze import errors as e
+from airflow_provider_coze.agents import coze as module
 from airflow_provider_coze.agents.asking import OPTIONS
+from airflow_provider_coze.agents.coze import CozeManagedAgentHook
 from airflow_provider_coze.agents.failures import CozeAgentNotAskedError
 from airflow_provider_coze.emulator import scenarios
 from airflow_provider_coze.emulator.default_world import (
@@ -196,6 +199,21 @@ def test_a_task_whose_time_is_up_cancels_the_chat(coze: Coze) -> None:
     with pytest.raises(AirflowTaskTimeout):
         ask(coze, SLEEPER_BOT, "sleep 100: done")
     assert coze.asked("POST /v3/chat/cancel") == 1
+
+
+def test_a_connection_is_read_once_however_many_ask_at_once(coze: Coze, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone, read = list[bool](), CozeManagedAgentHook.get_connection
+
+    def get_connection(conn_id: str) -> Any:
+        alone.append(module._READING.locked())
+        return read(conn_id)
+
+    monkeypatch.setattr(CozeManagedAgentHook, "get_connection", staticmethod(get_connection))
+    bots = [agent(coze, ECHO_BOT), agent(coze, ECHO_BOT)]
+    with ThreadPoolExecutor(4) as threads:
+        asked = [threads.submit(bot.invoke, ManagedAgentRequest(prompt="hello")) for bot in bots * 2]
+    assert {each.result().text for each in asked} == {"You said: hello"}
+    assert alone == [True, True], "once for each hook, and one after the other"
 
 
 # --- failures, in the contract's classes
