@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Kept bytecode saves 8 s of each run: pytest rewrites the assertions of 150 modules, and again in each of its processes.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test unit agents properties chaos soak batch-soak bench docs dist changelog lint format lock clean
+.PHONY: demo test unit agents properties chaos soak batch-soak scale bench docs dist changelog lint format lock clean
 demo:  ## emulator + a real Airflow + the quickstart DAG; KEEP=1 keeps them up, DAGS=folder runs the DAGs of that folder too
 	$(ENV) 3.3.2
 	@$(BIN)/python -m tests.airflow.demo $(if $(KEEP),--keep) $(if $(DAGS),--dags "$(DAGS)")
@@ -34,6 +34,9 @@ soak:  ## 2,000 chats and 2,000 runs while Coze and the network misbehave
 batch-soak:  ## batches of 5,000 rows whose worker and triggerer are killed again and again; ROWS=1000, SEED=7
 	$(ENV) 3.3.2
 	@$(BIN)/python -m tests.batch_soak $(if $(ROWS),--rows $(ROWS)) $(if $(SEED),--seed $(SEED))
+scale:  ## 500 deferred chats and two batches on CeleryExecutor, a worker and a triggerer killed midway; TASKS=100
+	$(ENV) 3.3.2 celery
+	@$(BIN)/python -m tests.airflow.scale $(if $(TASKS),--tasks $(TASKS))
 bench:  ## what waiting, noticing, importing and batches cost; QUICK=1, ONLY=polling,lag, PEERS=1: beside other providers, WRITE=1: into the docs
 	$(ENV) 3.3.2 $(if $(PEERS),peers)
 	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(PEERS),--peers) $(if $(WRITE),--write)

@@ -25,7 +25,7 @@ def main() -> int:
     """Run it and print what it came to; 0 if nothing is wrong."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tasks", type=int, default=500, help="mapped chats, each a deferred task")
-    parser.add_argument("--rows", type=int, default=1000, help="rows of each of the two batches")
+    parser.add_argument("--rows", type=int, default=600, help="rows of each of the two batches")
     parser.add_argument("--limit", type=float, default=3600, help="seconds after which the run is given up")
     parser.add_argument("--logs", type=Path, help="a folder that gets the logs of all processes and tasks")
     given = parser.parse_args()

@@ -60,13 +60,6 @@ class Cluster:
         if name in TRIGGERERS:
             self.jobs[_new_job(self.database, known)] = name
 
-    def worker_of(self, pid: int) -> str:
-        """Return the name of the worker that runs the process of a task."""
-        for process in self.airflow.processes.all:
-            if process.name in WORKERS and self.airflow.processes.runs(process.name, pid):
-                return process.name
-        raise LookupError(f"process {pid} is no worker's")
-
 
 @contextlib.contextmanager
 def cluster(postgres: Postgres, redis: Path, env: Mapping[str, str]) -> Iterator[Cluster]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
-from tests.airflow.scale.cluster import TRIGGERERS, Cluster
+from tests.airflow.scale.cluster import TRIGGERERS, WORKERS, Cluster
 from tests.airflow.scale.verdict import Kill
 
 #: Chats that may be under way, waiting ones included.
 POOL_SLOTS = 300
 #: Until a supervisor starts again what has died.
 AWAY_SECONDS = 5.0
-#: Of the mapped chats have ended when a process is killed.
-TRIGGERER_AT, WORKER_AT = 0.3, 0.5
-_LOOK_SECONDS = 2.0
+#: Of the mapped chats, those that wait or have ended when a process is killed.
+WORKER_AT, TRIGGERER_AT = 0.25, 0.4
+_LOOK_SECONDS, _TELL_SECONDS = 2.0, 15.0
 
 
 class Conductor:
@@ -37,12 +38,12 @@ class Conductor:
             self.seconds = time.monotonic() - self._began
             if self.seconds > limit:
                 raise TimeoutError(f"the DAG run was still {state} after {limit:g} s: {database.states(self.run_id)}")
-            ended = self._look()
+            begun = self._look()
             killed = {kill.name.split("-")[0] for kill in self.kills}
-            if "triggerer" not in killed and ended >= TRIGGERER_AT * self.tasks:
-                self._kill_triggerer()
-            if "worker" not in killed and ended >= WORKER_AT * self.tasks:
+            if "worker" not in killed and begun >= WORKER_AT * self.tasks:
                 self._kill_worker()
+            elif "triggerer" not in killed and begun >= TRIGGERER_AT * self.tasks:
+                self._kill_triggerer()
             self._see_recovery()
             time.sleep(_LOOK_SECONDS)
         self.seconds = time.monotonic() - self._began
@@ -50,37 +51,43 @@ class Conductor:
         return state
 
     def _look(self) -> int:
-        """Note how the tasks stand, and return how many chats have ended."""
+        """Note how the tasks stand, and return how many chats wait or have ended."""
         states = self.cluster.database.states(self.run_id)
         self.most_deferred = max(self.most_deferred, sum(each["deferred"] for each in states.values()))
-        if self.seconds - self._told >= 15:
+        if self.seconds - self._told >= _TELL_SECONDS:
             self._told = self.seconds
             told = {task: dict(each) for task, each in sorted(states.items())}
             self.say(f"{told}; waits: {sorted(self.cluster.database.triggers().values())}")
-        return states.get("ask", {}).get("success", 0)
+        ask = states.get("ask", Counter())
+        return ask["deferred"] + ask["success"]
+
+    def _kill_worker(self) -> None:
+        """Kill the one that runs the plain batch; when that is over, the one that runs the most."""
+        database, processes = self.cluster.database, self.cluster.airflow.processes
+        running = database.running(self.run_id)
+        held = {name: sorted(task for pid, task in running.items() if processes.runs(name, pid)) for name in WORKERS}
+        name = max(WORKERS, key=lambda worker: ("chats" in held[worker], len(held[worker])))
+        # Not while it starts runs: those of that moment would be in doubt, and nobody could say what is right. See the page.
+        if not held[name] or "runs" in held[name]:
+            return
+        self.cluster.kill(name)
+        self._note(name, held[name])
+        self.cluster.restart(name)
 
     def _kill_triggerer(self) -> None:
-        """Kill the one that waits for the deferred batch, if one does now."""
-        job = self.cluster.database.triggerer_of_batch()
-        if job is None or job not in self.cluster.jobs:
+        """Kill the one that waits for the deferred batch; when that is over, the one that waits for the most."""
+        database = self.cluster.database
+        waiting = {job: database.waiting(job) for job in database.triggers() if job in self.cluster.jobs}
+        if not waiting:
+            return
+        job = max(waiting, key=lambda each: ("runs" in waiting[each], len(waiting[each])))
+        # While the batch runs it comes back to a triggerer every minute: worth waiting for.
+        if "runs" not in waiting[job] and database.states(self.run_id)["runs"]["success"] == 0:
             return
         name = self.cluster.jobs[job]
         self.cluster.kill(name)
-        held = self.cluster.database.waiting(job)
+        held = database.waiting(job)  # what it reported before it died needs it no more
         self._lost_jobs[name] = job
-        self._note(name, held)
-        self.cluster.restart(name)
-
-    def _kill_worker(self) -> None:
-        """Kill the one that runs the plain batch."""
-        database = self.cluster.database
-        # Not while it also runs a leg of the deferred batch: runs that are being started would be in doubt, see the page.
-        pid, running = database.process(self.run_id, "chats"), database.running(self.run_id)
-        if pid is None or "runs" in running.values():
-            return
-        name = self.cluster.worker_of(pid)
-        held = [task for pid, task in running.items() if self.cluster.airflow.processes.runs(name, pid)]
-        self.cluster.kill(name)
         self._note(name, held)
         self.cluster.restart(name)
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import psycopg2  # type: ignore[import-untyped]
 
-BATCH_TRIGGER = "airflow_provider_coze.triggers.batch.CozeBatchTrigger"
-
 
 class Database:
     """One connection to the metadata database."""
@@ -34,12 +32,6 @@ class Database:
         """Return the state of the DAG run."""
         return str(self._rows("SELECT state FROM dag_run WHERE run_id = %s", run_id)[0][0])
 
-    def process(self, run_id: str, task_id: str) -> int | None:
-        """Return the id of the process that runs a task. None: it is not running."""
-        query = "SELECT pid FROM task_instance WHERE run_id = %s AND task_id = %s AND state = 'running'"
-        rows = self._rows(query, run_id, task_id)
-        return rows[0][0] if rows else None
-
     def running(self, run_id: str) -> dict[int, str]:
         """Return the names of the tasks that run now, by their processes."""
         query = "SELECT pid, task_id, map_index FROM task_instance WHERE run_id = %s AND state = 'running' AND pid > 0"
@@ -61,13 +53,6 @@ class Database:
         """Return how many waits each triggerer has; those that none has taken yet are not counted."""
         query = "SELECT triggerer_id, count(*) FROM trigger WHERE triggerer_id IS NOT NULL GROUP BY 1"
         return Counter(dict(self._rows(query)))
-
-    def triggerer_of_batch(self) -> int | None:
-        """Return the number of the triggerer that waits for a deferred batch. None: no batch waits."""
-        rows = self._rows(
-            "SELECT triggerer_id FROM trigger WHERE classpath = %s AND triggerer_id IS NOT NULL", BATCH_TRIGGER
-        )
-        return rows[0][0] if rows else None
 
     def waiting(self, job: int) -> list[str]:
         """Return the names of the tasks that a triggerer waits for."""

@@ -15,13 +15,13 @@ from airflow_provider_coze.operators.workflow_batch import CozeWorkflowBatchOper
 TASKS, ROWS = int(os.environ["SCALE_TASKS"]), int(os.environ["SCALE_ROWS"])
 #: The emulator's "sleepers": they answer what they are told, after so many seconds.
 SLEEPER_BOT, SLEEPER = "7511000000000000006", "7511500000000000007"
-#: Of a mapped chat, from the first to the last.
-SHORTEST_SECONDS, LONGEST_SECONDS = 10, 60
+#: Of a mapped chat, the last and the first: the first wait longest, so that many wait at the same time.
+SHORTEST_SECONDS, LONGEST_SECONDS = 40, 240
 RESULTS = str(Path(os.environ["AIRFLOW_HOME"], "batches"))
 
 
 def _seconds(n: int) -> int:
-    return SHORTEST_SECONDS + n * (LONGEST_SECONDS - SHORTEST_SECONDS) // max(1, TASKS - 1)
+    return LONGEST_SECONDS - n * (LONGEST_SECONDS - SHORTEST_SECONDS) // max(1, TASKS - 1)
 
 
 # [START scale_dag]
@@ -37,7 +37,7 @@ with DAG(
         message="sleep 10: row {{ row.n }}",
         inputs=[{"n": n} for n in range(ROWS)],
         result_path=RESULTS,  # a bucket, or a disk that all workers share
-        max_in_flight=25,
+        max_in_flight=15,
         meta_data={"task": "chats"},
         priority_weight=10,  # it takes longest, so it begins first, and again first after a kill
     )
@@ -47,7 +47,7 @@ with DAG(
         parameters={"seconds": 40, "value": "{{ row.n }}"},
         inputs=[{"n": n} for n in range(ROWS)],
         result_path=RESULTS,
-        max_in_flight=250,
+        max_in_flight=60,
         deferrable=True,
         priority_weight=10,
     )
