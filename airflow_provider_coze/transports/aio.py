@@ -7,7 +7,7 @@ import functools
 import logging
 import os
 import weakref
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Self, TypeAlias, TypeVar
 
@@ -81,7 +81,9 @@ class AioTransport:
         read_seconds = request.read_seconds or self._settings.read_seconds
         patience, hurried = wire.patience(request, self._origin, read_seconds)
         prepared = self._prepared_of(request)
-        stages = Stages(pool.watchdog, self._settings.connect_seconds, patience, hurried)
+        # One timer for each read is what aiohttp would make; what is sent in one piece can do with the watchdog's.
+        is_plain = not request.stream and (prepared.content is None or len(prepared.content) <= _CHUNK_BYTES)
+        stages = Stages(pool.watchdog, self._settings.connect_seconds, patience, hurried, reads_too=is_plain)
         try:
             with stages:
                 opened = await pool.session.request(
@@ -89,7 +91,7 @@ class AioTransport:
                     prepared.url,
                     data=_body(prepared.content, stages),
                     headers=prepared.headers,
-                    timeout=_timeout(self._settings.connect_seconds, read_seconds),
+                    timeout=_timeout(self._settings.connect_seconds, None if is_plain else read_seconds),
                     proxy=self._proxy,
                     # The API does not redirect. Whoever does is another server, which must not see the token or the prompt.
                     allow_redirects=False,
@@ -98,8 +100,13 @@ class AioTransport:
                 if request.stream and wire.is_stream(request, opened.status, received.get("content-type", "")):
                     stream = _Stream(request, self._origin, opened, read_seconds)
                     return Response(opened.status, received, b"", self._origin, stream)
-                async with opened:
-                    body = await self._bounded(request, opened, received)
+                if is_plain and opened.content.is_eof():
+                    body = opened.content.read_nowait()  # it came with the head, as nearly all do
+                else:
+                    async with opened:
+                        body = await self._bounded(request, opened)
+                if len(body) > wire.MAX_BODY_BYTES:
+                    raise wire.too_large(request, self._origin)
                 return Response(opened.status, received, body, self._origin)
         # asyncio's TimeoutError is an OSError; a host that cannot be a name is a UnicodeError.
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
@@ -120,7 +127,7 @@ class AioTransport:
                 never_sent=never_sent,
                 root=_root(error),
                 seconds=limit,
-                begun=late and stages.sent,
+                begun=late and stages.is_of_whole,
             ) from error
 
     def _prepared_of(self, request: Request) -> _Prepared:
@@ -133,13 +140,10 @@ class AioTransport:
             self._prepared = request, prepared
         return prepared
 
-    async def _bounded(self, request: Request, answer: aiohttp.ClientResponse, headers: Mapping[str, str]) -> bytes:
-        length = headers.get("content-length", "")
-        if length.isdigit() and int(length) <= _CHUNK_BYTES and "content-encoding" not in headers:
-            return await answer.read()
+    async def _bounded(self, request: Request, answer: aiohttp.ClientResponse) -> bytes:
         body = bytearray()
-        async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
-            body += chunk
+        while not answer.content.at_eof():
+            body += await answer.content.readany()
             if len(body) > wire.MAX_BODY_BYTES:
                 raise wire.too_large(request, self._origin)
         return bytes(body)
@@ -159,8 +163,11 @@ class _Prepared(NamedTuple):
 
 
 @functools.lru_cache(maxsize=64)
-def _timeout(connect_seconds: float, read_seconds: float) -> aiohttp.ClientTimeout:
-    """Return aiohttp's form of requests' two numbers; its own total would end a long answer that is still flowing."""
+def _timeout(connect_seconds: float, read_seconds: float | None) -> aiohttp.ClientTimeout:
+    """Return aiohttp's form of requests' two numbers; its own total would end a long answer that is still flowing.
+
+    :param read_seconds: None: its reads are not bounded by aiohttp.
+    """
     return aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds, sock_read=read_seconds)
 
 

@@ -187,7 +187,7 @@ def lost(
             else f"no answer within {seconds:g} s"
         )
     if never_sent:
-        done = "The request never left, so Coze did nothing. Check the connection's Host, and the network between."
+        done = "The request never left, so Coze did nothing. Check the connection's base URL (`host`), and the network between."
     elif request.method == "GET":
         done = "It only reads, so nothing was changed."
     else:
