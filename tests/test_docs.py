@@ -169,6 +169,8 @@ def test_modules_that_pages_import_from_exist() -> None:
             for name in names.split(","):
                 if module.endswith(".retry_policy") and not needs.RETRY_POLICIES.has():
                     continue  # tests/test_compat.py: importing it says so
+                if ".agents." in module:
+                    continue  # tests/agents/test_examples.py runs that code, where common.ai is
                 found = importlib.import_module(module)
                 if not hasattr(found, name.strip()):
                     importlib.import_module(f"{module}.{name.strip()}")
@@ -334,7 +336,8 @@ def test_attributes_of_errors_are_those_of_the_code() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_errors_that_a_page_names_exist(page: Path) -> None:
     named = set(re.findall(r"\bCoze\w+Error\b", page.read_text(encoding="utf-8")))
-    assert named <= {name for name, _ in _kinds()}
+    # What stands beside an error of ours where common.ai is, and is none by itself: airflow_provider_coze.agents.failures.
+    assert named <= {name for name, _ in _kinds()} | {"CozeAgentNotAskedError"}
 
 
 def test_options_are_those_of_the_code() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -11,11 +12,13 @@ import pytest
 from airflow.providers.common.ai.managed_agents import BaseManagedAgentHook, BoundManagedAgent, ManagedAgentClient
 from airflow.providers.common.ai.toolsets import ManagedAgentToolset
 
+from airflow_provider_coze.agents.asking import OPTIONS
 from airflow_provider_coze.agents.coze import CozeManagedAgentHook
 from airflow_provider_coze.agents.failover import coze_failover
 from airflow_provider_coze.emulator.default_world import ECHO_BOT
 from airflow_provider_coze.errors import CozeInputError
 from airflow_provider_coze.hooks.coze import CozeHook
+from tests.env.bootstrap import ROOT
 
 
 def test_the_extra_allows_the_version_that_is_tested() -> None:
@@ -63,3 +66,17 @@ def test_the_hook_brings_no_pydantic_ai() -> None:
     code = "import sys, airflow_provider_coze.agents.failover, airflow_provider_coze.agents.coze; print('pydantic_ai' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split()[-1] == "False"
+
+
+def test_the_page_has_every_parameter_and_option() -> None:
+    page = (ROOT / "docs" / "reference" / "operators.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Managed agents\n")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| `([^`]+)` \|", section, re.MULTILINE))
+    parameters = list(inspect.signature(CozeManagedAgentHook.__init__).parameters.values())[1:]
+    assert rows == {parameter.name: repr(parameter.default) for parameter in parameters}
+    assert re.search(
+        rf"\| `vendor_options` \| {', '.join(f'`{name}`' for name in OPTIONS)},", section.replace(" (15 pairs)", "")
+    )
+    assert "coze_failover(*members, even_if_asked=False)`" in section
+    (members, even_if_asked) = inspect.signature(coze_failover).parameters.values()
+    assert (members.kind.name, even_if_asked.default) == ("VAR_POSITIONAL", False)

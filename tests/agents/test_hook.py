@@ -27,6 +27,7 @@ from airflow_provider_coze.emulator.default_world import (
 from airflow_provider_coze.emulator.definitions import Bot, ToolCall
 from airflow_provider_coze.emulator.scenarios import Fault
 from airflow_provider_coze.protocol.retry import RetryPolicy
+from tests import needs
 from tests.agents.asking import SEND, agent, ask
 from tests.tasks import TOKEN, Coze
 
@@ -274,6 +275,15 @@ def test_a_bot_that_failed_was_asked_and_says_why(coze: Coze) -> None:
     assert not isinstance(error, CozeAgentNotAskedError)
     assert (error.code, error.chat_id) == (4028, coze.ledger[0].id)
     assert str(error).count("No record is kept of an agent's chat") == 1
+
+
+def test_a_retry_policy_of_ours_stops_what_is_final_and_nothing_else(coze: Coze) -> None:
+    needs.RETRY_POLICIES.or_skip()
+    from airflow_provider_coze.retry_policy import CozeRetryPolicy
+
+    final, passing = fails(coze, BROKE_BOT), fails(coze, SLEEPER_BOT, "sleep 100: done", timeout=20)
+    said = [CozeRetryPolicy().evaluate(error, 1, 3).action.name for error in (final, passing)]
+    assert said == ["FAIL", "RETRY"]
 
 
 def test_a_bot_that_wants_tools_is_final(coze: Coze) -> None:
