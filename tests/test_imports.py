@@ -39,6 +39,8 @@ try:
 except ImportError:  # Airflow 2
     from airflow import DAG
     from airflow.models.baseoperator import BaseOperator
+    from airflow.decorators import task  # of Airflow 2 itself, and every DAG that is written with functions has it
+    from airflow.sensors.base import BaseSensorOperator
 
 with DAG("any", schedule=None):
     BaseOperator(task_id="any")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.operators.test_snippets import batch, execute
+from tests.pages import run_page
 from tests.tasks import TOKEN, Coze
 
 SNIPPETS = Path(__file__).parents[2] / "docs" / "snippets" / "migrate"
@@ -20,7 +21,7 @@ ECHO, SORTER, SUMMARY = "7511000000000000002", "7511000000000000008", "751150000
 
 @pytest.fixture
 def after() -> Any:
-    return runpy.run_path(str(SNIPPETS / "dag.py"))
+    return run_page(SNIPPETS / "dag.py")
 
 
 def before(name: str, coze: Coze, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def dag(request: pytest.FixtureRequest) -> Iterator[DAG]:
 
 def rendered(coze: Coze, task: Any, **context: Any) -> Any:
     context.setdefault("ti", TaskInstanceWithXComs())
-    context.update(task=task, dag=task.dag, run_id="manual__1")
+    context.update(task=task, dag=task.dag, run_id="manual__1", expanded_ti_count=None)
     task.render_template_fields(context)
     return coze.prepared(task).execute(context)
 

@@ -29,6 +29,7 @@ class Watch:
         self.ti = TaskInstance()
         first: list[datetime] = []
         self.ti.get_first_reschedule_date = lambda context: first[0] if first else None  # type: ignore[method-assign]
+        self.first_of_airflow_2 = lambda **_: first[0] if first else None
         while True:
             sensor = self.sensor(kind, **arguments)
             try:
@@ -64,6 +65,8 @@ def watch(request: pytest.FixtureRequest, coze: Coze, monkeypatch: pytest.Monkey
     # Airflow's own loop of a sensor knows one time only.
     airflow_time = SimpleNamespace(sleep=coze.time.sleep, monotonic=coze.time)
     module = "airflow.sdk.bases.sensor" if needs.TASK_SDK.has() else "airflow.sensors.base"
+    if not needs.TASK_SDK.has():  # it asks its database, and not the task instance
+        monkeypatch.setattr(f"{module}._orig_start_date", lambda **which: made.first_of_airflow_2(**which))
     monkeypatch.setattr(f"{module}.time", airflow_time)
     monkeypatch.setattr(f"{module}.timezone", SimpleNamespace(utcnow=made.now, utc=UTC))
     return made

@@ -26,11 +26,15 @@ from airflow_provider_coze.emulator.default_world import (
     TOOL_BOT,
 )
 from airflow_provider_coze.sensors.coze import CozeChatSensor, CozeWorkflowSensor
+from tests import needs
 from tests.sensors.conftest import Watch
 from tests.tasks import NOON, TOKEN, Coze, TaskInstance
 
 #: Quick, but many: the unit suite has to stay under a minute.
 pytestmark = pytest.mark.matrix
+
+#: With a retry policy, where Airflow has them, and without.
+POLICIES: list[dict[str, Any]] = [{}, {"retry_policy": object()}] if needs.RETRY_POLICIES.has() else [{}]
 
 
 def chat(coze: Coze, bot_id: str = SLEEPER_BOT, message: str = "sleep 40: rested") -> dict[str, Any]:
@@ -210,7 +214,7 @@ def test_an_end_without_an_answer_is_not_looked_at_again_by_a_retry(
 def test_an_end_without_an_answer_skips_where_failing_softly_is_on(
     coze: Coze, watch: Watch, kind: type, begin: Any, error: type[e.CozeError]
 ) -> None:
-    for policy in ({}, {"retry_policy": object()}):
+    for policy in POLICIES:
         with pytest.raises(AirflowSkipException):
             watch(kind, **begin(coze), soft_fail=True, **policy)
 
@@ -219,12 +223,13 @@ def test_an_end_without_an_answer_skips_where_failing_softly_is_on(
 def test_an_end_without_an_answer_is_no_silent_failure_to_be_looked_at_until_the_timeout(
     coze: Coze, watch: Watch, kind: type, begin: Any, error: type[e.CozeError]
 ) -> None:
-    for policy in ({}, {"retry_policy": object()}):
+    for policy in POLICIES:
         with pytest.raises(error):
             watch(kind, **begin(coze), silent_fail=True, **policy)
         assert coze.time.now < NOON + 200
 
 
+@needs.RETRY_POLICIES.mark
 @ENDED
 def test_a_policy_is_asked_where_a_sensor_has_one(
     coze: Coze, watch: Watch, kind: type, begin: Any, error: type[e.CozeError]
