@@ -20,7 +20,6 @@ from typing import Any
 
 import pytest
 
-from tests import docs_parts
 from tests.airflow.emulator import EmulatorProcess
 from tests.airflow.emulator import emulator as emulator_process
 from tests.airflow.stack import prepare
@@ -77,16 +76,6 @@ def test_every_marker_is_opened_and_closed_once() -> None:
     for (_, name), count in markers.items():
         assert count == 1, name
         assert markers["START", name] == markers["END", name] == 1
-
-
-def test_every_marked_piece_is_shown_on_a_page() -> None:
-    marked = {
-        (f"example_dags/{path.name}", name)
-        for path in EXAMPLES
-        for name in re.findall(r"# \[START (\w+)\]", path.read_text())
-    }
-    shown = re.findall(r"<!-- cut: (\S+) (\S+) -->", "\n".join(page.read_text() for page in docs_parts.pages()))
-    assert marked <= set(shown), marked - set(shown)
 
 
 def test_the_census_adds_up_as_its_source_says() -> None:

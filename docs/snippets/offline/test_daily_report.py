@@ -81,3 +81,16 @@ def test_the_prompt_holds_the_date(coze_emulator):
 
 
 # [END python_world]
+
+
+# [START free_plan]
+def test_it_works_on_the_free_plan_too(coze_emulator):
+    coze_emulator.world.plan = "personal_free"  # no asynchronous runs: code 6003
+    coze_emulator.world.call_allowance = 15  # then code 4028; the account has 500 in its life
+
+    assert run_dag().state == "success"
+
+    assert [entry.kind for entry in coze_emulator.ledger] == ["chat", "workflow"]
+
+
+# [END free_plan]
