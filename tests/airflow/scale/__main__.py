@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 import time
 from collections import Counter
@@ -90,6 +91,7 @@ def _outcome(conductor: Conductor, emulator: Watched, state: str, tasks: int, ro
         kills=conductor.kills,
         tries=conductor.cluster.database.tries(run_id),
         most_deferred=conductor.most_deferred,
+        busier=conductor.busier,
         fullest={kind: max(seconds.values(), default=0) for kind, seconds in emulator.asked.items()},
         asked={kind: seconds.total() for kind, seconds in emulator.asked.items()},
         refused=emulator.refused,
@@ -102,6 +104,11 @@ def _print(outcome: Outcome) -> None:
         print(kill.row())
         print(f"         {', '.join(kill.held[:6])}{' …' if len(kill.held) > 6 else ''}")
     print(f"waiting at the same time, at most: {outcome.most_deferred}")
+    if outcome.busier:
+        median, most = statistics.median(outcome.busier), max(outcome.busier)
+        print(
+            f"of the waits the busier triggerer had {median:.0%} (median of {len(outcome.busier)} looks), {most:.0%} at most"
+        )
     for task, tries in sorted(outcome.tries.items()):
         print(f"{task}: " + ", ".join(f"{count} in {number} tries" for number, count in sorted(tries.items())))
     print(f"billed: {outcome.billed.total()}, of {len(outcome.billed)} different chats and runs")

@@ -16,6 +16,8 @@ AWAY_SECONDS = 5.0
 #: Of the mapped chats, those that wait or have ended when a process is killed.
 WORKER_AT, TRIGGERER_AT = 0.25, 0.4
 _LOOK_SECONDS, _TELL_SECONDS = 2.0, 15.0
+#: Waits from which on it says something how they are shared.
+_MANY = 30
 
 
 class Conductor:
@@ -25,6 +27,8 @@ class Conductor:
         self.cluster, self.run_id, self.tasks, self.say = cluster, run_id, tasks, say
         self.kills: list[Kill] = []
         self.most_deferred = 0
+        #: Of the waits, which part the busier triggerer had, at each look that found many.
+        self.busier: list[float] = []
         self.seconds = 0.0
         self._began = time.monotonic()
         self._told = 0.0
@@ -54,10 +58,13 @@ class Conductor:
         """Note how the tasks stand, and return how many chats wait or have ended."""
         states = self.cluster.database.states(self.run_id)
         self.most_deferred = max(self.most_deferred, sum(each["deferred"] for each in states.values()))
+        waits = sorted(self.cluster.database.triggers().values())
+        if sum(waits) >= _MANY:
+            self.busier.append(waits[-1] / sum(waits))
         if self.seconds - self._told >= _TELL_SECONDS:
             self._told = self.seconds
             told = {task: dict(each) for task, each in sorted(states.items())}
-            self.say(f"{told}; waits: {sorted(self.cluster.database.triggers().values())}")
+            self.say(f"{told}; waits: {waits}")
         ask = states.get("ask", Counter())
         return ask["deferred"] + ask["success"]
 

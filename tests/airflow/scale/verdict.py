@@ -41,6 +41,8 @@ class Outcome:
     #: How many instances of a task needed how many tries.
     tries: dict[str, Counter[int]] = field(default_factory=dict)
     most_deferred: int = 0
+    #: Which part of the waits the busier triggerer had, look by look.
+    busier: list[float] = field(default_factory=list)
     #: Requests of a class in its fullest second, and those that Coze refused as too many.
     fullest: dict[str, int] = field(default_factory=dict)
     asked: dict[str, int] = field(default_factory=dict)
