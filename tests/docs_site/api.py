@@ -39,11 +39,12 @@ def _index() -> str:
 
 
 def _page(page: Page) -> str:
-    parts = [_titled(page.title), page.text]
+    parts, begun = [_titled(page.title), page.text], set[str]()
     for listed in page.names:
         module, _, name = listed.partition(":")
         # Names that docstrings and signatures leave without their module are looked for in this one first.
-        parts.append(f".. py:currentmodule:: {PACKAGE}.{module}")
+        parts.append(f".. py:{'currentmodule' if module in begun else 'module'}:: {PACKAGE}.{module}")
+        begun.add(module)
         parts += [_entry(_found(module, each), module) for each in ([name] if name else exported(module))]
     return "\n\n".join(parts) + "\n"
 

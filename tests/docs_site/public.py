@@ -64,7 +64,7 @@ PAGES = (
         "agents",
         "Agents",
         "A bot as a managed agent of common.ai, which has to be installed.",
-        ("agents.coze", "agents.failover", "agents.failures:CozeAgentNotAskedError"),
+        ("agents.coze", "agents.failover", "agents.failures:CozeAgentNotAskedError", "protocol.flows:ChatAnswer"),
     ),
     Page("assets", "Assets", "Names of Coze's things, for schedules and lineage.", ("assets.coze",)),
     Page("retries", "Retry policy", "For Airflow 3.3 and later.", ("retry_policy",)),
