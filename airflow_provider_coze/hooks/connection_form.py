@@ -12,6 +12,10 @@ from airflow_provider_coze.get_provider_info import get_provider_info
 
 __all__ = ["field_behaviour", "form_widgets"]
 
+#: What Airflow 2's form sends back for a secret that is to stay as it is saved (airflow/www/views.py of 2.11.2,
+#: SENSITIVE_FIELD_PLACEHOLDER); Airflow 3 has ``***`` for that, and its page takes care of it.
+_UNCHANGED = "RATHER_LONG_SENSITIVE_FIELD_PLACEHOLDER"
+
 
 def form_widgets() -> dict[str, Any]:
     """Return a WTForms field per extra, for ``get_connection_form_widgets`` of the hook."""
@@ -26,12 +30,24 @@ def form_widgets() -> dict[str, Any]:
     from wtforms import IntegerField, PasswordField, StringField  # type: ignore[import-untyped]
     from wtforms.validators import Optional, any_of  # type: ignore[import-untyped]
 
+    class SecretWidget(BS3PasswordFieldWidget):  # type: ignore[misc]
+        """A password field that is not empty where something is saved: Airflow 2 deletes an extra whose field comes back empty.
+
+        It holds Airflow's word for "unchanged", and never the secret. Drop when 3.0 is the floor.
+        """
+
+        def __call__(self, field: Any, **options: Any) -> Any:
+            is_saved = bool(field.data) and not field.raw_data  # raw: typed into a form that is shown once more
+            self.hide_value = False
+            value = _UNCHANGED if is_saved or field.data == _UNCHANGED else ""
+            return super().__call__(field, **{**options, "value": value})
+
     widgets = {}
     for name, described in _connection_type()["conn-fields"].items():
         schema = described["schema"]
         field_class, widget, default = StringField, BS3TextFieldWidget(), schema.get("default")
         if schema.get("format") == "password":
-            field_class, widget = PasswordField, BS3PasswordFieldWidget()
+            field_class, widget = PasswordField, SecretWidget()
         elif "integer" in schema["type"]:
             field_class = IntegerField
         elif default is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -42,7 +43,13 @@ class PasswordField(Field): ...
 class TextWidget: ...
 
 
-class PasswordWidget: ...
+class PasswordWidget:
+    """Shows nothing unless it is told to, as WTForms' does."""
+
+    hide_value = True
+
+    def __call__(self, field: Any, **options: Any) -> dict[str, Any]:
+        return {**options, "value": ""} if self.hide_value else options
 
 
 class Optional: ...
@@ -82,6 +89,47 @@ def test_secrets_get_password_fields_and_whole_numbers_integer_fields(widgets: d
     assert others == {"private_key": PasswordField, "proxy": PasswordField, "token_ttl": IntegerField}
     for widget in widgets.values():
         assert isinstance(widget.widget, PasswordWidget if type(widget) is PasswordField else TextWidget)
+
+
+class Filled:
+    """A field of a form that is being shown: from a saved connection, or again, after something in it was wrong."""
+
+    def __init__(self, data: str | None, typed: bool = False) -> None:
+        self.data, self.raw_data = data, [data] if typed else None
+
+
+UNCHANGED = "RATHER_LONG_SENSITIVE_FIELD_PLACEHOLDER"
+
+
+@pytest.mark.parametrize(
+    ("field", "shown"),
+    [
+        (Filled(None), ""),
+        (Filled("", typed=True), ""),
+        (Filled("the secret"), UNCHANGED),
+        (Filled("another secret", typed=True), ""),
+        (Filled(UNCHANGED, typed=True), UNCHANGED),
+    ],
+)
+def test_a_saved_secret_is_sent_back_as_unchanged_and_never_shown(
+    widgets: dict[str, Any], field: Filled, shown: str
+) -> None:
+    """Airflow 2 deletes an extra whose field comes back empty, and keeps the one that comes back as this word."""
+    assert widgets["private_key"].widget(field, id="x") == {"id": "x", "value": shown}
+
+
+def test_the_real_form_library_shows_no_secret_and_the_word_for_unchanged() -> None:
+    wtforms = pytest.importorskip("wtforms", reason="Airflow 3 has none")
+    pytest.importorskip("flask_appbuilder", reason="Airflow 3 has none")
+    views = importlib.import_module("airflow.www.views")
+    assert views.SENSITIVE_FIELD_PLACEHOLDER == UNCHANGED
+    fields = {name: field for name, field in form_widgets().items() if name in ("private_key", "proxy")}
+    for field in fields.values():  # their labels want the application that translates them
+        field.args = ()
+    form = type("SavedForm", (wtforms.Form,), fields)(data={"private_key": "the secret"})
+    assert f'value="{UNCHANGED}"' in form.private_key()
+    assert 'value=""' in form.proxy()
+    assert "the secret" not in form.private_key()
 
 
 def test_every_field_may_be_left_empty_and_choices_are_offered(widgets: dict[str, Any]) -> None:
