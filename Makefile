@@ -5,19 +5,22 @@ BIN := .venv/bin
 # Kept bytecode saves 8 s of each run: pytest rewrites the assertions of 150 modules, and again in each of its processes.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test unit agents properties chaos soak batch-soak scale bench docs dist changelog lint format lock clean
+.PHONY: demo test unit compat agents properties chaos soak batch-soak scale bench docs dist changelog lint format lock clean
 demo:  ## emulator + a real Airflow + the quickstart DAG; KEEP=1 keeps them up, DAGS=folder runs the DAGs of that folder too
 	$(ENV) 3.3.2
 	@$(BIN)/python -m tests.airflow.demo $(if $(KEEP),--keep) $(if $(DAGS),--dags "$(DAGS)")
-test: unit agents  ## everything, on every locked Airflow
-	$(ENV) 3.1.8 2.11.2
+test: unit agents  ## everything on the newest Airflow, the unit suite on the oldest, a look at those between
+	@$(BIN)/python -m tests.versions --ci
 	$(BIN)/python -m pytest -n auto -m "matrix and not airflow"
 	$(ENV) release
 	@.venv-release/bin/python -m tests.release check
-	$(BIN)/python -m pytest -m airflow
+	$(BIN)/python -m pytest -m "airflow and not compat"
 unit:  ## the suite without Airflow processes and without the whole fault matrix: seconds
 	$(ENV) 3.3.2
 	$(BIN)/python -m pytest -n auto -m "not airflow and not matrix"
+compat:  ## the suite and the quickstart on every Airflow, and the table of what works where; AIRFLOW="3.0.6 2.11.2"
+	$(ENV) 3.3.2
+	@$(BIN)/python -m tests.versions $(AIRFLOW)
 agents:  ## bots as tools of Airflow's agents: needs the common.ai provider, which is in an environment of its own
 	$(ENV) 3.3.2 agents
 	.venv-agents/bin/python -m pytest -n auto tests/agents

@@ -15,7 +15,10 @@ from tests.env.bootstrap import ROOT
 pytestmark = [pytest.mark.airflow, pytest.mark.postgres, pytest.mark.timeout(600)]
 
 #: The first is what the test before this module leaves running.
-STACKS = ["3.3.2-postgres", "3.3.2-sqlite", "3.1.8-sqlite", "2.11.2-postgres"]
+STACKS = [
+    *("3.3.2-postgres", "3.3.2-sqlite", "3.1.8-sqlite", "2.11.2-postgres"),
+    *(pytest.param(name, marks=pytest.mark.compat) for name in ("3.0.6-sqlite", "3.2.2-sqlite")),
+]
 PAID = ["ask_bot", "run_workflow"]
 
 
