@@ -25,10 +25,10 @@ ROOT_PAGES = {
 #: What the side of each page lists: a caption, what stands first, and a folder whose pages follow as the index lists them.
 SECTIONS = (
     ("Start", ("readme", "tutorial"), None),
+    ("中文", ("zh/readme", "zh/index", "zh/tutorial"), "zh"),
     ("How to", (), "howto"),
     ("Reference", (), "reference"),
     ("Explanation", (), "explanation"),
-    ("中文", ("zh/readme",), "zh"),
     ("Project", ("changelog", "contributing"), None),
 )
 API = "reference/api/index"
@@ -102,7 +102,8 @@ def _contents(names: list[str]) -> str:
         rest = [name for name in names if folder and name.startswith(f"{folder}/") and name not in first]
         rest.sort(key=lambda name: (order.get(name, len(order)), name))
         rest += [API] if folder == "reference" else []
-        entries = [f"{_TITLES[name]} <{name}>" if name in _TITLES else name for name in [*first, *rest]]
+        rest = [name for name in first if name in names] + rest
+        entries = [f"{_TITLES[name]} <{name}>" if name in _TITLES else name for name in rest]
         lists.append("\n".join(["", "```{toctree}", ":hidden:", f":caption: {caption}", "", *entries, "```", ""]))
     return "".join(lists)
 
