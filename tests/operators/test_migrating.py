@@ -55,6 +55,13 @@ def test_a_script_with_cozepy_runs_and_sorts_as_the_dag_does(
     assert json.loads(json.dumps(manifest)) == manifest
 
 
+def test_a_batch_of_some_rows_says_what_all_of_them_may_use(coze: Coze, after: Any, tmp_path: Path) -> None:
+    sizing = runpy.run_path(str(SNIPPETS.parent / "sizing.py"))
+    manifest, _ = batch(coze, after["dag"].get_task("moods"), tmp_path, inputs=str(REVIEWS))
+    used = sum(entry.tokens for entry in coze.ledger)
+    assert sizing["token_budget"](manifest, 12_000, margin=1) == used * 1_000
+
+
 def test_what_a_script_loses_the_dag_finds(coze: Coze, monkeypatch: pytest.MonkeyPatch, after: Any) -> None:
     from airflow_provider_coze.emulator import scenarios
 
