@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from airflow_provider_coze.emulator.worldfile import world_from
-from tests import docs_parts, tasks
+from tests import docs_parts, needs, tasks
 from tests.operators.test_snippets import execute
 from tests.tasks import Coze
 
@@ -186,6 +186,8 @@ def test_there_are_commands_to_look_at() -> None:
 def test_a_command_is_one_that_there_is(block: Block, words: list[str]) -> None:
     assert words[0] in SYSTEM | OURS, f"{block}: what is {words[0]!r}?"
     if words[0] == "airflow":
+        if words[1] == "coze":
+            needs.PROVIDER_COMMANDS.or_skip()
         _airflow().parse_args(words[1:])
     if words[0] == "make":
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
