@@ -23,13 +23,14 @@ PROGRAM = "import sys; from example_coze_agent import dag; sys.exit(dag.test().s
 
 
 @pytest.mark.airflow
+@pytest.mark.timeout(300)
 def test_the_example_asks_the_bot_once(tmp_path: Path) -> None:
     model = json.dumps({"conn_type": "pydanticai", "extra": {"model": "test"}})
     with emulator_process() as site:
         # The same Airflow, so it needs no database of its own; `sys.executable` has common.ai beside it.
         env = prepare(MAIN, tmp_path / "home", dags=[ROOT / "example_dags" / "example_coze_agent.py"], env=site.env)
         env |= {"AIRFLOW_CONN_PYDANTICAI_DEFAULT": model, "PYTHONPATH": str(tmp_path / "home" / "dags")}
-        done = subprocess.run([sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, timeout=110)
+        done = subprocess.run([sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, timeout=240)
         said = done.stdout + done.stderr
         assert done.returncode == 0, said
         assert "Consulted managed agent 7511000000000000002 on coze.bot" in said
