@@ -35,7 +35,7 @@ _KINDS: dict[tuple[type[Exception], ...], type[CozeError]] = {}
 class CozeAgentNotAskedError(Exception):
     """The bot was certainly not asked: nothing was started, and nothing is billed. Another one may be asked instead.
 
-    Nothing is only this: errors of :mod:`airflow_provider_coze.errors` are this as well where it is true of them.
+    Never raised by itself: a :class:`~airflow_provider_coze.errors.CozeError` is this as well where it is true of it.
     """
 
 
