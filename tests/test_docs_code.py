@@ -82,7 +82,7 @@ def test_python_is_cut_from_a_file_or_held_by_a_test(block: Block) -> None:
     if block.how == "tested":
         assert Path(block.page).name in (ROOT / block.path).read_text(encoding="utf-8")
     else:
-        assert block.path.startswith(("docs/snippets/", "example_dags/"))
+        assert block.path.startswith(("docs/snippets/", "example_dags/", "tests/"))
 
 
 # --- files that blocks are cut from
@@ -100,7 +100,7 @@ RUNNING_TESTS = _running_tests()
 def test_a_snippet_is_run_by_a_test(path: Path) -> None:
     parts = path.relative_to(SNIPPETS).parts
     name = path.stem if len(parts) == 1 else parts[0]
-    ways = (f'"{name}"', f'"{name}.py"', f"import {name}\n")
+    ways = (f'"{name}"', f'{name}.py"', f"import {name}\n")
     assert any(way in RUNNING_TESTS for way in ways), "no test runs it by its name"
 
 

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_coze.batch.stats import Figures
 from airflow_provider_coze.get_provider_info import get_provider_info
+from airflow_provider_coze.observing import batch_metrics, metrics
+from airflow_provider_coze.protocol.models import Usage
 from tests.docs_site import names
 from tests.docs_site.public import PACKAGE, PAGES
 
@@ -113,3 +116,71 @@ def test_what_the_hook_returns_is_public() -> None:
     known = {found.name for found in NAMES} | {"Mapping"}
     assert {name for name in results if not name.endswith("Page")} - known == set()
     assert len({page.name for page in PAGES}) == len(PAGES)
+
+
+# --- metrics
+
+_KINDS = {"incr": "counter", "timing": "timing", "gauge": "gauge"}
+
+
+def _metrics_of_the_page() -> dict[str, tuple[str, str, frozenset[str]]]:
+    """Return the kind, the name with plain StatsD and the tags of each metric."""
+    found = {}
+    for line in re.findall(r"^\| `coze\..*$", REFERENCE["metrics"], re.MULTILINE):
+        metric, plain, kind, *_ = [cell.strip() for cell in line.strip("|").split("|")]
+        if kind.partition(",")[0] not in _KINDS.values():  # an attribute of a span
+            continue
+        name, *tags = re.findall(r"`([^`]+)`", metric)
+        found[name] = (kind.partition(",")[0], name if plain == "the same" else plain.strip("`"), frozenset(tags))
+    return found
+
+
+def test_metrics_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: dict[str, tuple[str, str, frozenset[str]]] = {}
+
+    def tagged(how: str, name: str, value: float, parts: dict[str, str], more: dict[str, str] | None = None) -> None:
+        plain = ".".join(("coze", name, *(f"<{part}>" for part in parts)))
+        sent[f"coze.{name}"] = (_KINDS[how], plain, frozenset({**parts, **(more or {})}))
+
+    for module in (metrics, batch_metrics):
+        monkeypatch.setattr(module, "metrics_tagged", lambda: True)
+        monkeypatch.setattr(module, "send", tagged)
+    metrics._METER.called("create_chat", "rate_limited", 1.0)
+    metrics._METER.retried("create_chat")
+    metrics._METER.waited("poll", 1.0)
+    metrics.count_tokens(Usage(3, 1, 2), what="chat", dag_id="d", task_id="t")
+    meter = batch_metrics.BatchMeter(dag_id="d", task_id="t")
+    meter.tell(
+        Figures(
+            total=9,
+            done=5,
+            ok=3,
+            failed=2,
+            rate=1.0,
+            in_flight=1,
+            queue=1,
+            eta=4.0,
+            retried=1,
+            tokens_in=1,
+            tokens_out=1,
+            waiting=0.5,
+            elapsed=5.0,
+        )
+    )
+    # The page says once, above its table, that all metrics of a batch have these tags.
+    of_all = {"dag_id", "task_id"}
+    assert "All have the tags `dag_id` and `task_id`" in REFERENCE["metrics"]
+    told = {
+        name: (kind, plain, tags | of_all if name.startswith("coze.batch.") else tags)
+        for name, (kind, plain, tags) in _metrics_of_the_page().items()
+    }
+    assert told == sent
+
+
+def test_metrics_are_sent_from_where_that_test_looks() -> None:
+    senders = {
+        path.name
+        for path in (ROOT / PACKAGE).rglob("*.py")
+        if re.search(r'\bsend\(\s*"(incr|timing|gauge)"', path.read_text(encoding="utf-8"))
+    }
+    assert senders == {"metrics.py", "batch_metrics.py"}
