@@ -204,7 +204,7 @@ def _airflow() -> argparse.ArgumentParser:
     return found
 
 
-def test_options_of_the_emulator_that_pages_use_exist(capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_of_the_emulator_are_those_of_the_pages(capsys: pytest.CaptureFixture[str]) -> None:
     from airflow_provider_coze.emulator.__main__ import main
 
     with pytest.raises(SystemExit):
@@ -213,6 +213,8 @@ def test_options_of_the_emulator_that_pages_use_exist(capsys: pytest.CaptureFixt
     used = [words[3:] for _, words in SHELL if words[1:3] == ["-m", "airflow_provider_coze.emulator"]]
     assert used
     assert {word for words in used for word in words if word.startswith("--")} <= known
+    page = (ROOT / "docs" / "reference" / "emulator.md").read_text(encoding="utf-8")
+    assert {option for option in known if f"| `{option} " not in page} == {"--help"}
 
 
 # --- pages whose code is run here

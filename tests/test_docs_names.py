@@ -108,6 +108,18 @@ def test_every_method_of_a_public_class_says_what_it_does() -> None:
     assert [f"{name}.{each.name}" for name, each in methods if not ast.get_docstring(each)] == []
 
 
+def test_the_page_of_the_emulator_has_all_that_a_test_can_use() -> None:
+    (server,) = [found.node for found in NAMES if found.name == "Server"]
+    assert isinstance(server, ast.ClassDef)
+    methods = {each.name for each in server.body if isinstance(each, ast.FunctionDef) and each.name[0] != "_"}
+    faults = {
+        found.name for found in NAMES if found.home == "emulator.scenarios" or found.module == "emulator.scenarios"
+    }
+    made_by_others = {"start", "stop"}  # the fixture, and serve()
+    wanted = (methods - made_by_others) | (faults - {"Fault", "Script"})
+    assert {name for name in wanted if not re.search(rf"`{name}\b", REFERENCE["emulator"])} == set()
+
+
 def test_what_the_hook_returns_is_public() -> None:
     """An endpoint's result has its fields on the page of names, or is a page of them."""
     results = set()
