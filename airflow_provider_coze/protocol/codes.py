@@ -73,7 +73,7 @@ class Meaning:
 #: The fate of a refusal, by its class; rows whose fate is another one say so.
 USUAL: dict[type[e.CozeError], Fate] = {
     e.CozeAPIError: Fate(Later.RETRY, "What it means is not known, so it may pass."),
-    e.CozeAuthError: Fate(Later.NEVER, "Only another token, or another Host, changes it."),
+    e.CozeAuthError: Fate(Later.NEVER, "Only another token, or another base URL, changes it."),
     e.CozePermissionError: Fate(Later.NEVER, "Somebody has to give the token what it lacks."),
     e.CozeNotFoundError: Fate(Later.NEVER, "It has to exist, to be published and to be named correctly first."),
     e.CozeRejectedError: Fate(Later.NEVER, "The same request is refused again until somebody changes something."),
@@ -105,8 +105,8 @@ def _row(
 
 
 _WHICH_SITE = (
-    "Check the connection's Password (or its OAuth fields): the token may have expired or been deleted, or belong to another site - "
-    "a token of coze.cn fails on coze.com, and the reverse; set Host to the site the token was made on."
+    "Check the connection's access token (`password`) or OAuth fields: the token may have expired or been deleted, or be of another site - "
+    "a token of coze.cn fails on coze.com, and the reverse; set the base URL (`host`) to the site the token was made on."
 )
 
 #: Every documented code, the ones seen in public reports, and Coze Studio's.
@@ -317,7 +317,7 @@ BY_STATUS: dict[int, Meaning] = {
     404: _row(
         "not found",
         e.CozeNotFoundError,
-        "Check the connection's Host (it may lack or repeat a path) and the ids.",
+        "Check the connection's base URL (`host`; it may lack or repeat a path) and the ids.",
         started=False,
     ),
     408: _row("the server gave up waiting", e.CozeUnavailableError, "Try again later.", Again.SOON),
@@ -335,7 +335,7 @@ UNKNOWN = _row("a code this version does not know", e.CozeAPIError, "Look it up 
 REDIRECT = _row(
     "the server redirects",
     e.CozeAPIError,
-    "Set the connection's Host to the API's own address; a redirect is not followed, because it would take the token along.",
+    "Set the connection's base URL (`host`) to the API's own address; a redirect is not followed, because it would take the token along.",
     fate=Fate(Later.NEVER, "Whoever redirects is not the API, so the address has to change."),
     started=False,
 )
