@@ -81,7 +81,7 @@ def open_envelope(response: Response, call: Call[Any]) -> Mapping[str, Any]:
     if code == 0 and response.status < 300:
         raise CozeProtocolError(
             f"{_where(response, call)} was answered with HTTP {response.status}, but not with a JSON object: "
-            f"{_shown(response.body)}. Check that the connection's Host is the API's address and not a web page's."
+            f"{_shown(response.body)}. Check that the connection's base URL (`host`) is the API's address and not a web page's."
             f"{_other_dialect(response, body)}{_consequence(call, codes.UNKNOWN, None)}",
             status=response.status,
             origin=response.origin or None,

@@ -139,7 +139,7 @@ def test_a_good_status_without_a_json_object_is_an_answer_that_cannot_be_underst
     error = refused(answer(body, 200, x_tt_logid="L1"))
     assert type(error) is CozeProtocolError
     assert (error.status, error.logid, error.origin) == (200, "L1", "https://api.coze.cn")
-    assert "connection's Host" in str(error)
+    assert "connection's base URL" in str(error)
 
 
 def test_a_page_is_quoted_and_an_answer_that_is_broken_off_is_not_because_it_may_hold_a_prompt() -> None:
