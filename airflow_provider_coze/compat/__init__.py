@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         redact,
         task_decorator_factory,
     )
-    from airflow.triggers.base import BaseTrigger, TriggerEvent
+    from airflow.triggers.base import BaseTrigger, StartTriggerArgs, TriggerEvent
 
 __all__ = [
     "AirflowFailException",
@@ -73,6 +73,7 @@ __all__ = [
     "PokeReturnValue",
     "RetryDecision",
     "RetryPolicy",
+    "StartTriggerArgs",
     "TaskAwaitingInput",
     "TriggerEvent",
     "aform_answer",
@@ -93,6 +94,7 @@ __all__ = [
     "redact",
     "renders_natively",
     "task_decorator_factory",
+    "triggers_render_templates",
 ]
 
 _SDK = "airflow.providers.common.compat.sdk"
@@ -106,6 +108,7 @@ _LATER = dict.fromkeys(
     _SDK,
 ) | {
     "BaseTrigger": "airflow.triggers.base",
+    "StartTriggerArgs": "airflow.triggers.base",
     "TriggerEvent": "airflow.triggers.base",
     "get_async_connection": "airflow.providers.common.compat.connection",
 }
@@ -153,6 +156,16 @@ def renders_natively(task: Any) -> bool:
     if own is not None:
         return bool(own)
     return task.has_dag() and bool(task.dag.render_template_as_native_obj)
+
+
+def triggers_render_templates() -> bool:
+    """Tell whether a task that begins in the triggerer has its templates rendered there: since Airflow 3.3.
+
+    2.11 and 3.0 hand a trigger the templates as they stand in the DAG, 3.1 and 3.2 begin every task on a worker.
+    """
+    from airflow.triggers.base import BaseTrigger
+
+    return hasattr(BaseTrigger, "render_template_fields")
 
 
 def link_in_xcom(ti_key: Any, key: str) -> str:

@@ -43,11 +43,25 @@ _CHAT_POKE_SECONDS, _RUN_POKE_SECONDS = 10.0, 30.0
 class _CozeSensor(BaseSensorOperator):
     """What both sensors share. They cancel nothing: what they wait for is not theirs."""
 
-    def __init__(self, *, coze_conn_id: str = DEFAULT_CONN_ID, deferrable: bool | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        coze_conn_id: str = DEFAULT_CONN_ID,
+        deferrable: bool | None = None,
+        start_from_trigger: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.coze_conn_id = coze_conn_id
         self.deferrable = default_deferrable() if deferrable is None else deferrable
+        self._skips_worker = start_from_trigger and self.deferrable
         self._seen = ""  # the status that the log had last
+
+    def _begin_in_triggerer(self, trigger: str, *ids: str, **more: Any) -> None:
+        if self._skips_worker:
+            from airflow_provider_coze.sensors.starting import begin_in_triggerer
+
+            begin_in_triggerer(self, trigger, ids, **more)
 
     @cached_property
     def hook(self) -> CozeHook:
@@ -89,6 +103,7 @@ class _CozeSensor(BaseSensorOperator):
         """
         restore_texts(self, self.template_fields)
         with self._skipping(), deciding(self, only_looks=True, asks_policy=not self.soft_fail):
+            self._refuse(self._problems())  # nobody has, if no worker came before the trigger
             return self._complete(context, event)
 
     def _complete(self, context: Context, event: dict[str, Any] | None) -> Any:
@@ -132,6 +147,8 @@ class CozeChatSensor(_CozeSensor):
     :param chat_id: the chat.
     :param coze_conn_id: the connection, of type ``coze``.
     :param deferrable: wait in the triggerer; otherwise *mode* says whether the worker is held (``poke``, ``reschedule``).
+    :param start_from_trigger: with *deferrable*, take no worker before the wait either (Airflow 3.3 and later; not in mapped tasks, and not
+        with *execution_timeout*: there a worker looks first).
     :param poke_interval: seconds between two looks, 10 by default; the longest time between two when deferred.
 
     :raises CozeInputError: an id is missing; nothing was sent.
@@ -147,6 +164,8 @@ class CozeChatSensor(_CozeSensor):
         super().__init__(poke_interval=poke_interval, **kwargs)
         self.conversation_id = conversation_id
         self.chat_id = chat_id
+        trigger = "airflow_provider_coze.triggers.chat.CozeChatTrigger"
+        self._begin_in_triggerer(trigger, "conversation_id", "chat_id", cancel_on_kill=False)
 
     def _look(self, context: Context) -> PokeReturnValue:
         """Look once; fetch the answer if there is one."""
@@ -222,6 +241,8 @@ class CozeWorkflowSensor(_CozeSensor):
     :param execute_id: the run.
     :param coze_conn_id: the connection, of type ``coze``.
     :param deferrable: wait in the triggerer; otherwise *mode* says whether the worker is held (``poke``, ``reschedule``).
+    :param start_from_trigger: with *deferrable*, take no worker before the wait either (Airflow 3.3 and later; not in mapped tasks, and not
+        with *execution_timeout*: there a worker looks first).
     :param poke_interval: seconds between two looks, 30 by default; the longest time between two when deferred.
 
     :raises CozeInputError: an id is missing; nothing was sent.
@@ -238,6 +259,8 @@ class CozeWorkflowSensor(_CozeSensor):
         super().__init__(poke_interval=poke_interval, **kwargs)
         self.workflow_id = workflow_id
         self.execute_id = execute_id
+        trigger = "airflow_provider_coze.triggers.workflow.CozeWorkflowTrigger"
+        self._begin_in_triggerer(trigger, "workflow_id", "execute_id")
 
     def _look(self, context: Context) -> PokeReturnValue:
         """Look once; take the output if there is one."""

@@ -29,6 +29,8 @@ class CozeChatTrigger(CozeTrigger):
     :param poll_interval: the longest time between two polls, in seconds. None: 10.
     :param turn: where the task stands among its turns; handed back with the event.
     :param cancel_on_kill: whether the chat is cancelled when the deferred task is cleared or marked (Airflow 3.3 and later).
+    :param lasts: of a task that begins here and was on no worker: seconds until its deadline. *started_at* and *deadline* are then taken
+        from what Airflow keeps of the task, and the ids are looked at. None: it began on a worker.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class CozeChatTrigger(CozeTrigger):
         poll_interval: float | None = None,
         cancel_on_kill: bool = True,
         turn: dict[str, Any] | None = None,
+        lasts: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow gives it no annotations
         self.conversation_id = conversation_id
@@ -58,6 +61,7 @@ class CozeChatTrigger(CozeTrigger):
         self.poll_interval = poll_interval
         self.cancel_on_kill = cancel_on_kill
         self.turn = turn
+        self.lasts = lasts
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments; Airflow stores them in clear text."""
@@ -75,12 +79,14 @@ class CozeChatTrigger(CozeTrigger):
                 "poll_interval": self.poll_interval,
                 "cancel_on_kill": self.cancel_on_kill,
                 "turn": self.turn,
+                "lasts": self.lasts,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Watch, then report once."""
         await self._load()
+        self._begin("conversation_id", "chat_id")
         from airflow_provider_coze.triggers.watching import watch_chat
 
         yield TriggerEvent((await watch_chat(self)).to_payload())

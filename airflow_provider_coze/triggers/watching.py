@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_coze.errors import CozeError
+from airflow_provider_coze.errors import CozeError, CozeInputError
 from airflow_provider_coze.protocol import flows
+from airflow_provider_coze.protocol.inputs import id_problems
 from airflow_provider_coze.protocol.models import Chat, RunHistory
-from airflow_provider_coze.protocol.pacing import CHAT_POLLS, RUN_POLLS, PollSchedule
+from airflow_provider_coze.protocol.pacing import CHAT_POLLS, RUN_POLLS, SEARCH_POLLS, PollSchedule
 from airflow_provider_coze.protocol.retry import RetryPolicy
 from airflow_provider_coze.protocol.statuses import WAITING, chat_phase
 from airflow_provider_coze.triggers.events import ChatEvent, RunEvent, Turn
@@ -28,11 +29,13 @@ __all__ = ["cancel_chat", "watch_chat", "watch_run"]
 async def watch_chat(trigger: CozeChatTrigger) -> ChatEvent:
     """Watch a chat until there is something to report, and it may be reported."""
     hook, chat, failure = trigger.hook, _chat(trigger, trigger.status), None
+    polls = CHAT_POLLS if trigger.lasts is None else SEARCH_POLLS  # nobody knows how old a chat of somebody else is
     try:
+        _refuse_no_ids(trigger, "conversation_id", "chat_id")
         async with hook.pooled():
             while chat_phase(chat.status) in WAITING:
                 seen = chat.status
-                chat = await hook.aperform(flows.watch_chat(chat, _watch(trigger, CHAT_POLLS)))
+                chat = await hook.aperform(flows.watch_chat(chat, _watch(trigger, polls)))
                 if chat.status == seen:
                     break  # the deadline
                 log_chat(trigger.log, chat, hook.clock() - trigger.started_at)
@@ -47,6 +50,7 @@ async def watch_run(trigger: CozeWorkflowTrigger) -> RunEvent:
     hook, failure = trigger.hook, None
     history = RunHistory(execute_id=trigger.execute_id, execute_status=trigger.status, debug_url=trigger.debug_url)
     try:
+        _refuse_no_ids(trigger, "workflow_id", "execute_id")
         async with hook.pooled():
             while flows.is_waiting(history):
                 seen, watch = history.execute_status, _watch(trigger, RUN_POLLS)
@@ -66,6 +70,14 @@ async def cancel_chat(trigger: CozeChatTrigger) -> Chat:
     :raises CozeError: it may go on.
     """
     return await trigger.hook.aperform(flows.cancel_chat(_chat(trigger), RetryPolicy(attempts=2)))
+
+
+def _refuse_no_ids(trigger: CozeTrigger, *names: str) -> None:
+    """Ask Coze nothing where a template gave no id. A task that began on a worker has looked there."""
+    if trigger.lasts is not None:
+        problems = [problem for name in names for problem in id_problems(name, getattr(trigger, name))]
+        if problems:
+            raise CozeInputError(f"Coze cannot be asked: {'; '.join(problems)}. Nothing was sent.")
 
 
 def _chat(trigger: CozeChatTrigger, status: str = "") -> Chat:

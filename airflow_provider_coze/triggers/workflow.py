@@ -26,6 +26,8 @@ class CozeWorkflowTrigger(CozeTrigger):
     :param not_before: Unix seconds before which nothing is reported: with LocalExecutor, Airflow's scheduler can fail a task whose
         deferral is very short (https://github.com/apache/airflow/issues/66374).
     :param poll_interval: the longest time between two polls, in seconds. None: 30.
+    :param lasts: of a task that begins here and was on no worker: seconds until its deadline. *started_at* and *deadline* are then taken
+        from what Airflow keeps of the task, and the ids are looked at. None: it began on a worker.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class CozeWorkflowTrigger(CozeTrigger):
         deadline: float | None = None,
         not_before: float = 0.0,
         poll_interval: float | None = None,
+        lasts: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow gives it no annotations
         self.workflow_id = workflow_id
@@ -51,6 +54,7 @@ class CozeWorkflowTrigger(CozeTrigger):
         self.deadline = deadline
         self.not_before = not_before
         self.poll_interval = poll_interval
+        self.lasts = lasts
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments; Airflow stores them in clear text."""
@@ -66,12 +70,14 @@ class CozeWorkflowTrigger(CozeTrigger):
                 "deadline": self.deadline,
                 "not_before": self.not_before,
                 "poll_interval": self.poll_interval,
+                "lasts": self.lasts,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Watch, then report once."""
         await self._load()
+        self._begin("workflow_id", "execute_id")
         from airflow_provider_coze.triggers.watching import watch_run
 
         yield TriggerEvent((await watch_run(self)).to_payload())

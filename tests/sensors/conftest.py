@@ -1,13 +1,16 @@
-"""The fixtures of ``tests.tasks``, for the tests of sensors, and a way to run one in each of its three modes."""
+"""The fixtures of ``tests.tasks``, for the tests of sensors, and a way to run one in each of its modes."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.exceptions import AirflowRescheduleException
+from airflow.providers.common.compat.module_loading import import_string
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from tests import needs, tasks
@@ -30,6 +33,8 @@ class Watch:
         first: list[datetime] = []
         self.ti.get_first_reschedule_date = lambda context: first[0] if first else None  # type: ignore[method-assign]
         self.first_of_airflow_2 = lambda **_: first[0] if first else None
+        if self.mode == "triggered" and (begins := self.sensor(kind, **arguments)).start_from_trigger:
+            return self._from_the_trigger(begins.start_trigger_args, kind, **arguments)
         while True:
             sensor = self.sensor(kind, **arguments)
             try:
@@ -46,8 +51,18 @@ class Watch:
                     deferral.method_name, {"event": event}, {"ti": self.ti, "task": resumed}
                 )
 
+    def _from_the_trigger(self, begins: Any, kind: type, **arguments: Any) -> Any:
+        """Do what Airflow does with a task that begins in the triggerer, whose arguments are then what the DAG's serialised form has."""
+        trigger = import_string(begins.trigger_cls)(**json.loads(json.dumps(begins.trigger_kwargs)))
+        trigger.timeout_after = self.now() + begins.timeout
+        self.rounds += 1
+        [event] = asyncio.run(_events(self.coze.prepared(trigger)))
+        resumed = self.sensor(kind, **arguments)
+        return resumed.resume_execution(begins.next_method, {"event": event}, {"ti": self.ti, "task": resumed})
+
     def sensor(self, kind: type, **arguments: Any) -> Any:
-        mode = {"deferrable": True} if self.mode == "deferred" else {"deferrable": False, "mode": self.mode}
+        modes = {"deferred": {"deferrable": True}, "triggered": {"deferrable": True, "start_from_trigger": True}}
+        mode = modes.get(self.mode, {"deferrable": False, "mode": self.mode})
         return self.coze.prepared(kind(**{"task_id": "wait", **mode, **arguments}))
 
     def now(self) -> datetime:
@@ -58,7 +73,15 @@ class Watch:
         return self.ti.xcoms
 
 
-@pytest.fixture(params=["poke", "reschedule", "deferred"])
+#: For what a sensor does that a worker has first.
+WORKER_FIRST = pytest.mark.parametrize("watch", ["poke", "reschedule", "deferred"], indirect=True)
+
+
+async def _events(trigger: Any) -> list[Any]:
+    return [json.loads(json.dumps(event.payload)) async for event in trigger.run()]
+
+
+@pytest.fixture(params=["poke", "reschedule", "deferred", pytest.param("triggered", marks=needs.STARTS.mark)])
 def watch(request: pytest.FixtureRequest, coze: Coze, monkeypatch: pytest.MonkeyPatch) -> Watch:
     """Every test using this runs once per way of waiting. No test may ask which."""
     made = Watch(coze, request.param)

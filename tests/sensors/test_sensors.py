@@ -1,4 +1,4 @@
-"""``CozeChatSensor`` and ``CozeWorkflowSensor``: wait for what somebody else started, in each of the three modes."""
+"""``CozeChatSensor`` and ``CozeWorkflowSensor``: wait for what somebody else started, in each of their modes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from airflow_provider_coze.emulator.default_world import (
 )
 from airflow_provider_coze.sensors.coze import CozeChatSensor, CozeWorkflowSensor
 from tests import needs
-from tests.sensors.conftest import Watch
+from tests.sensors.conftest import WORKER_FIRST, Watch
 from tests.tasks import NOON, TOKEN, Coze, TaskInstance
 
 #: Quick, but many: the unit suite has to stay under a minute.
@@ -69,6 +69,7 @@ def test_a_chat_leaves_usage_follow_ups_and_logid(coze: Coze, watch: Watch) -> N
     assert watch.xcoms["usage"]["token_count"] > 0
 
 
+@WORKER_FIRST
 def test_a_chat_that_is_over_is_answered_at_once_without_giving_the_worker_back(coze: Coze, watch: Watch) -> None:
     assert watch(CozeChatSensor, **chat(coze, ECHO_BOT, "hello")) == "You said: hello"
     assert coze.time.now == NOON
@@ -101,7 +102,7 @@ def test_a_chat_that_was_cancelled_raises(coze: Coze, watch: Watch) -> None:
 def test_a_chat_is_looked_at_every_ten_seconds_at_most(coze: Coze, watch: Watch) -> None:
     watch(CozeChatSensor, **chat(coze, message="sleep 100: x"))
     looks = coze.times("GET /v3/chat/retrieve")
-    assert looks[0] == 0
+    assert looks[0] <= 1
     assert len(looks) >= 10
     assert max(b - a for a, b in itertools.pairwise(looks)) <= 10
 
@@ -128,6 +129,7 @@ def test_a_run_leaves_debug_url_usage_and_logid(coze: Coze, watch: Watch) -> Non
     assert ids["execute_id"] in watch.xcoms["debug_url"]
 
 
+@WORKER_FIRST
 def test_a_run_that_is_over_is_read_once(coze: Coze, watch: Watch) -> None:
     watch(CozeWorkflowSensor, **run(coze, PLAIN))
     assert (len(coze.seen), watch.rounds, coze.time.now) == (1, 0, NOON)
