@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Kept bytecode saves 8 s of each run: pytest rewrites the assertions of 150 modules, and again in each of its processes.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test unit compat agents properties chaos soak batch-soak scale bench docs dist changelog lint format lock clean
+.PHONY: demo test unit compat agents properties chaos soak batch-soak scale screenshots bench docs dist changelog lint format lock clean
 demo:  ## emulator + a real Airflow + the quickstart DAG; KEEP=1 keeps them up, DAGS=folder runs the DAGs of that folder too
 	$(ENV) 3.3.2
 	@$(BIN)/python -m tests.airflow.demo $(if $(KEEP),--keep) $(if $(DAGS),--dags "$(DAGS)")
@@ -40,6 +40,9 @@ batch-soak:  ## batches of 5,000 rows whose worker and triggerer are killed agai
 scale:  ## 500 deferred chats and two batches on CeleryExecutor, a worker and a triggerer killed midway; TASKS=100
 	$(ENV) 3.3.2 celery
 	@$(BIN)/python -m tests.airflow.scale $(if $(TASKS),--tasks $(TASKS))
+screenshots:  ## pictures of Airflow's pages for docs/images, from real runs; ONLY=2.11.2. Needs a Chromium; look at what it made
+	$(ENV) 2.11.2 screenshots
+	@.venv-screenshots/bin/python -m tests.screenshots $(if $(ONLY),--only $(ONLY))
 bench:  ## what waiting, noticing, importing and batches cost; QUICK=1, ONLY=polling,lag, PEERS=1: beside other providers, WRITE=1: into the docs
 	$(ENV) 3.3.2 $(if $(PEERS),peers)
 	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(PEERS),--peers) $(if $(WRITE),--write)
