@@ -63,34 +63,6 @@ def test_the_project_of_the_offline_page_passes(tmp_path: Path) -> None:
     assert "6 passed" in done.stdout
 
 
-@pytest.mark.airflow
-@pytest.mark.timeout(600)
-def test_the_dags_of_the_readme_and_of_the_tutorial_run(coze_emulator: Server, tmp_path: Path) -> None:
-    dags = tmp_path / "dags"
-    dags.mkdir()
-    for name in ("first_dag.py", "tutorial_dag.py"):
-        shutil.copy2(SNIPPETS / name, dags)
-    environment = _environment() | {
-        "AIRFLOW_HOME": str(tmp_path),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW_CONN_COZE_DEFAULT": coze_emulator.connection,
-    }
-    _airflow(environment, "db", "migrate")
-    _airflow(environment, "dags", "test", "ask_coze")
-    said = _airflow(environment, "dags", "test", "my_first_chat")
-    assert "The bot says: You said: What should we look at on 20" in said
-    assert [entry.kind for entry in coze_emulator.ledger] == ["chat", "workflow", "chat"]
-
-
-def _airflow(environment: dict[str, str], *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "airflow", *arguments], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
-    return done.stdout + done.stderr
-
-
 def _environment() -> dict[str, str]:
     """Return this process's environment without what the tests' own Airflow is told."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "PYTEST_"))}

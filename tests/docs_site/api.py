@@ -98,8 +98,9 @@ def _class(found: griffe.Class, module: str) -> str:
             if own and member.docstring:
                 parts.append(textwrap.indent(_function(member, name, "method"), "   "))
         elif isinstance(member, griffe.Attribute) and (own or "property" in member.labels):
-            shown = _member(member, name)
-            parts += [textwrap.indent(shown, "   ")] if shown else []
+            explained = member.docstring or _comment(member) or _VERB.fullmatch(str(member.value))
+            if explained or "dataclass" in found.labels or module == "errors":
+                parts.append(textwrap.indent(_member(member, name), "   "))
     return "\n\n".join(parts)
 
 
@@ -112,7 +113,7 @@ def _made_with(found: griffe.Class) -> str:
 
 
 def _member(member: griffe.Attribute, name: str) -> str:
-    """Return an attribute or property; nothing for what is explained nowhere."""
+    """Return an attribute, a property, or a method that is made of an operation."""
     verb = _VERB.fullmatch(str(member.value))
     if verb:
         operation = _package()[f"protocol.endpoints.{verb[1]}.{verb[2]}"]
@@ -138,10 +139,10 @@ def _function(found: griffe.Function, path: str, kind: str = "function") -> str:
 
 
 def _signature(found: griffe.Function, *, returns: bool = True) -> str:
-    """Return a signature in one line; a default that is a private constant as its value, as people have to know it."""
+    """Return a signature in one line; a default that is a constant as its value, as people have to know it."""
     text = found.signature(return_type=returns).removeprefix(found.name)
     text = re.sub(r"^\((?:self|cls)(?:, (?:/, )?)?", "(", text)
-    text = re.sub(r"(?<== )(_[A-Z_]+)\b", lambda name: _value(found, name[1]), text)
+    text = re.sub(r"(?<== )([A-Z_]{3,})\b", lambda name: _value(found, name[1]), text)
     return re.sub(r"-> Call\[(.*)\]$", r"-> \1", " ".join(text.split()))
 
 
@@ -150,7 +151,7 @@ def _value(found: griffe.Object, name: str) -> str:
     try:
         return repr(ast.literal_eval(value))
     except (ValueError, SyntaxError):
-        return "…"
+        return "…" if name.startswith("_") else name
 
 
 def _told(found: griffe.Object) -> str:
