@@ -1,4 +1,4 @@
-"""Two sensors that take no worker before the wait, with ids from a task and from a template, and one that takes one, because it is mapped."""
+"""Sensors that take no worker before the wait, with ids from a task and from a template, and one that takes one: it is mapped."""
 
 from __future__ import annotations
 
