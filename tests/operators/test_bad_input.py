@@ -186,7 +186,7 @@ def test_a_wrong_token_is_an_auth_error_that_does_not_show_it(
     coze: Coze, run: Run, monkeypatch: pytest.MonkeyPatch, kind: type, arguments: dict[str, Any]
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_COZE_DEFAULT", coze.connection(password="pat_wrong_one"))
-    with pytest.raises(e.CozeAuthError, match="Password") as caught:
+    with pytest.raises(e.CozeAuthError, match="access token") as caught:
         run(kind, **arguments)
     assert caught.value.code == 4100
     assert "pat_wrong_one" not in f"{caught.value!r}"

@@ -122,7 +122,7 @@ def test_an_unknown_code_with_a_server_error_is_trouble_of_the_server() -> None:
 def test_a_redirect_points_to_the_host_field_and_is_no_unknown_code() -> None:
     error = refused(answer("", 302, location="https://www.coze.cn/login"), START)
     assert "redirect" in str(error)
-    assert "Host" in str(error)
+    assert "base URL" in str(error)
     assert "code this version" not in str(error)
     assert "Nothing was started" in str(error)
 
@@ -232,7 +232,7 @@ def test_a_refused_token_names_the_site_and_that_sites_do_not_share_tokens(code:
     message = str(refused(answer({"code": code}, 401)))
     assert "https://api.coze.cn" in message
     assert "coze.com" in message
-    assert "Host" in message
+    assert "base URL" in message
 
 
 def test_a_missing_permission_is_named() -> None:

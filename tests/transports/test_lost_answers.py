@@ -53,7 +53,7 @@ def test_a_refused_connection_was_never_used_and_the_host_is_named(
     error = client.failure(refusing_url, request_)
     assert error.never_sent is True
     assert error.origin == refusing_url
-    for text in (request_.path, refusing_url, "refused)", "never left", "Coze did nothing", "Host"):
+    for text in (request_.path, refusing_url, "refused)", "never left", "Coze did nothing", "base URL"):
         assert text in str(error)
     assert error.__cause__ is not None
 
