@@ -12,16 +12,15 @@ import functools
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from airflow_provider_coze.compat import BaseHook, get_async_connection, mask_secret
-from airflow_provider_coze.errors import CozeTransportError
 from airflow_provider_coze.hooks.connecting import read_together, reading
 from airflow_provider_coze.hooks.connection_form import field_behaviour, form_widgets
 from airflow_provider_coze.hooks.connection_test import tested
 from airflow_provider_coze.hooks.gate import Held, Lines, lines_of
+from airflow_provider_coze.hooks.hurry import hurried, in_a_hurry, no_time
 from airflow_provider_coze.hooks.loading import load
 from airflow_provider_coze.hooks.plan import granted
 from airflow_provider_coze.hooks.streaming import AsyncEvents, Events, opened, until_then
@@ -30,15 +29,13 @@ from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.auth import Credential, TokenCaches, signed
 from airflow_provider_coze.protocol.dialects import Dialect, dialect_of, spoken
 from airflow_provider_coze.protocol.endpoints import account, chat, conversation, file, workflow
-from airflow_provider_coze.protocol.layers import through
 from airflow_provider_coze.protocol.messages import (
+    AsyncGate,
     Call,
     Flow,
     JsonValue,
     Replay,
     Request,
-    Response,
-    Send,
     StreamCall,
 )
 from airflow_provider_coze.protocol.retry import RetryPolicy
@@ -54,12 +51,11 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 P = ParamSpec("P")
 G = TypeVar("G")
+Clock: TypeAlias = Callable[[], float]
+Asleep: TypeAlias = Callable[[float], Awaitable[object]]
 
 #: Shared by all hooks of this process: one token for all callers. The budget is shared by them as well, see ``gate``.
 _TOKENS = TokenCaches(on_mint=mask_secret)
-
-#: A worker that is being killed has about 5 s between SIGTERM and SIGKILL (Airflow's task supervisor).
-_HURRY_CONNECT_SECONDS, _HURRY_READ_SECONDS = 1.5, 2.0
 
 
 def _verb(endpoint: Callable[P, Call[T]]) -> Callable[Concatenate[CozeHook, P], T]:
@@ -93,10 +89,11 @@ class CozeHook(BaseHook):
         self.retry = retry or RetryPolicy()
         self._settings: Settings | None = None
         self._dress: tuple[Settings, Dialect, Credential] | None = None
+        self._known_on_loop: tuple[asyncio.AbstractEventLoop, Clock, Asleep, Settings, AsyncGate] | None = None
         #: Time, for tests to replace.
-        self.clock: Callable[[], float] = time.time
+        self.clock: Clock = time.time
         self.sleep: Callable[[float], object] = time.sleep
-        self.asleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+        self.asleep: Asleep = asyncio.sleep
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
@@ -146,10 +143,9 @@ class CozeHook(BaseHook):
 
         settings = self.settings
         if hurry:
-            flow = through(self._watched(flow, settings, None)[0], _hurried)
-            settings = replace(settings, connect_seconds=_HURRY_CONNECT_SECONDS, read_seconds=_HURRY_READ_SECONDS)
-            with SyncTransport(settings) as transport:
-                return drive(flow, transport, _no_time)
+            flow = hurried(self._watched(flow, settings, None)[0])
+            with SyncTransport(in_a_hurry(settings)) as transport:
+                return drive(flow, transport, no_time)
         flow, gate = self._watched(flow, settings, self._lines(settings).gate(self.clock, self.sleep))
         with SyncTransport(settings) as transport:
             return drive(flow, transport, self.sleep, gate)
@@ -159,11 +155,10 @@ class CozeHook(BaseHook):
 
         :raises CozeError: whatever the flow ends in.
         """
-        settings = await self._ready()
+        settings, lines_gate = await self._on_loop()
         from airflow_provider_coze.transports.aio import AioTransport, adrive
 
-        lines = await self._alines(settings)
-        flow, gate = self._watched(flow, settings, lines.agate(self.clock, self.asleep))
+        flow, gate = self._watched(flow, settings, lines_gate)
         async with AioTransport(settings) as transport:
             return await adrive(flow, transport, self.asleep, gate)
 
@@ -191,12 +186,11 @@ class CozeHook(BaseHook):
     @contextlib.asynccontextmanager
     async def astream(self, call: StreamCall, *, until: float | None = None) -> AsyncIterator[AsyncEvents]:
         """Open a stream as :meth:`stream` does, on the running event loop."""
-        settings = await self._ready()
+        settings, lines_gate = await self._on_loop()
         from airflow_provider_coze.transports.aio import AioTransport, adrive
 
         call, retry = until_then(call, self.retry, until, self.clock)
-        lines = await self._alines(settings)
-        flow, gate = self._watched(opened(call, retry), settings, lines.agate(self.clock, self.asleep))
+        flow, gate = self._watched(opened(call, retry), settings, lines_gate)
         async with AioTransport(settings) as transport:
             response = await adrive(flow, transport, self.asleep, gate)
             with contextlib.closing(AsyncEvents(response)) as events:
@@ -210,6 +204,16 @@ class CozeHook(BaseHook):
 
         async with AioTransport(settings):
             yield
+
+    async def _on_loop(self) -> tuple[Settings, AsyncGate]:
+        """Return what every flow on the running event loop needs; found once, because batches perform thousands."""
+        loop, known = asyncio.get_running_loop(), self._known_on_loop
+        if known is None or known[0] is not loop or known[1:3] != (self.clock, self.asleep):
+            settings = await self._ready()
+            lines = await self._alines(settings)
+            gate = lines.agate(self.clock, self.asleep)
+            known = self._known_on_loop = loop, self.clock, self.asleep, settings, gate
+        return known[3:]
 
     async def _ready(self) -> Settings:
         """Return the settings when what an event loop needs to use them has been imported."""
@@ -317,18 +321,6 @@ class CozeHook(BaseHook):
         A token that lacks only the permission to list workspaces passes: chats and workflows do not need it.
         """
         return tested(self)
-
-
-def _hurried(effect: Send) -> Flow[Response]:
-    """Give a request no more time than there is, whatever it says itself."""
-    response: Response = yield Send(replace(effect.request, read_seconds=_HURRY_READ_SECONDS))
-    return response
-
-
-def _no_time(seconds: float) -> None:
-    raise CozeTransportError(
-        f"There was no time to wait {seconds:.1f} s, because this process is about to be killed.", never_sent=True
-    )
 
 
 def _settings_of(connection: Connection, conn_id: str) -> Settings:

@@ -140,7 +140,21 @@ def without(secret: str, response: Response) -> Response:
 
 def with_token(request: Request, token: str) -> Request:
     """Return *request* with *token* in its header."""
-    return replace(request, headers={**request.headers, "Authorization": f"Bearer {token}"})
+    # Not replace(), which takes twice as long as all the rest of this.
+    return Request(
+        request.method,
+        request.path,
+        request.query,
+        {**request.headers, "Authorization": f"Bearer {token}"},
+        request.json,
+        request.files,
+        request.body,
+        request.signed,
+        request.budget,
+        request.read_seconds,
+        request.stream,
+        request.left,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,7 +159,7 @@ def _other_dialect(response: Response, body: Mapping[str, Any] | None) -> str:
 
 def _is_in_studios_words(body: Mapping[str, Any]) -> bool:
     data = body.get("data")
-    return not _STUDIO_KEYS.isdisjoint(body) or (isinstance(data, Mapping) and "creator_d" in data)
+    return not _STUDIO_KEYS.isdisjoint(body) or (isinstance(data, dict) and "creator_d" in data)
 
 
 def _misunderstood(response: Response, call: Call[Any], body: Mapping[str, Any]) -> CozeProtocolError:

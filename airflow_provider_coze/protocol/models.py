@@ -49,8 +49,12 @@ def identifier(body: Mapping[str, Any], name: str, what: str) -> str:
 
 def integer(value: object) -> int:
     """Return a count or a time that Coze writes as a number, as digits, or not at all (0); what is over 64 bits is neither."""
+    if type(value) is int:
+        return value if abs(value) < 2**63 else 0
+    if value is None:
+        return 0
     try:
-        number = int(str(value).strip() or 0) if value is not None else 0
+        number = int(str(value).strip() or 0)
     except ValueError:
         try:
             number = int(float(str(value)))
@@ -61,12 +65,14 @@ def integer(value: object) -> int:
 
 def mapping(value: object) -> dict[str, Any]:
     """Return an object field; an absent, null or ill-typed one is empty."""
-    return dict(value) if isinstance(value, Mapping) else {}
+    return dict(value) if type(value) is dict or isinstance(value, Mapping) else {}
 
 
 def records(value: object) -> list[Mapping[str, Any]]:
     """Return the objects of an array field; an absent or null one is empty."""
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+    return (
+        [item for item in value if type(item) is dict or isinstance(item, Mapping)] if isinstance(value, list) else []
+    )
 
 
 _YEAR_10000 = 253_402_300_800  # 9999-12-31 is the last day that a DateTime can hold

@@ -134,7 +134,14 @@ class AioTransport:
         if self._prepared is not None and self._prepared[0] is request:
             return self._prepared[1]
         content, headers = wire.content_of(request)
-        url = URL(wire.url_of(self._settings.base_url, request), encoded=True)
+        base = _base(self._settings.base_url)
+        url = URL.build(
+            scheme=base.scheme,
+            authority=base.raw_authority,
+            path=f"{base.raw_path.rstrip('/')}{request.path}",
+            query_string=wire.query_of(request),
+            encoded=True,
+        )
         prepared = _Prepared(url, CIMultiDict(headers), content)
         if content is None:
             self._prepared = request, prepared
@@ -160,6 +167,11 @@ class _Prepared(NamedTuple):
     url: URL
     headers: CIMultiDict[str]
     content: bytes | None
+
+
+@functools.lru_cache(maxsize=64)
+def _base(base_url: str) -> URL:
+    return URL(base_url, encoded=True)
 
 
 @functools.lru_cache(maxsize=64)

@@ -33,6 +33,7 @@ __all__ = [
     "lost",
     "origin_of",
     "patience",
+    "query_of",
     "tls_context",
     "too_large",
     "url_of",
@@ -61,8 +62,18 @@ def origin_of(base_url: str) -> str:
 
 def url_of(base_url: str, request: Request) -> str:
     """Return the address of a request, encoded: left to themselves, the libraries write the same query differently."""
-    query = f"?{urlencode(request.query)}" if request.query else ""
+    query = f"?{query_of(request)}" if request.query else ""
     return f"{base_url}{request.path}{query}"
+
+
+def query_of(request: Request) -> str:
+    """Return the query of a request, encoded."""
+    for value in request.query.values():
+        if not (value.isalnum() and value.isascii()):
+            return urlencode(request.query)
+    return "&".join(
+        [f"{name}={value}" for name, value in request.query.items()]
+    )  # ids need no encoding, names never do
 
 
 def content_of(request: Request) -> tuple[bytes | None, dict[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import subprocess
 import sys
@@ -27,8 +28,8 @@ from airflow_provider_coze.errors import (
     CozeTransportError,
     CozeUnavailableError,
 )
-from airflow_provider_coze.protocol.auth import FixedToken, TokenCache, TokenCaches, signed
-from airflow_provider_coze.protocol.messages import Effect, Flow, Request, Response, Send, Sleep
+from airflow_provider_coze.protocol.auth import FixedToken, TokenCache, TokenCaches, signed, with_token
+from airflow_provider_coze.protocol.messages import Effect, FilePart, Flow, Request, Response, Send, Sleep
 from airflow_provider_coze.settings import OAuthJWT, TokenAuth
 
 NOW = 1_764_900_000.0
@@ -590,3 +591,26 @@ def test_the_rsa_library_is_loaded_only_to_sign() -> None:
     code = "import sys, airflow_provider_coze.protocol.auth; print('jwt' in sys.modules, 'cryptography' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.split() == ["False", "False"]
+
+
+def test_a_signed_request_differs_in_nothing_but_its_token() -> None:
+    """It is made field by field: one that is added must not be forgotten."""
+    request = Request(
+        "POST",
+        "/v1/files/upload",
+        query={"a": "b"},
+        headers={"X-Name": "x"},
+        json={"c": 1},
+        files=(FilePart("file", "name", b"content"),),
+        body=b"body",
+        signed=False,
+        budget="upload",
+        read_seconds=3.0,
+        stream=True,
+        left=lambda: 4.0,
+    )
+    defaults = Request("GET", "/")
+    assert all(getattr(request, field.name) != getattr(defaults, field.name) for field in dataclasses.fields(Request))
+    signed_one = with_token(request, "t0ken")
+    assert signed_one == dataclasses.replace(request, headers={"X-Name": "x", "Authorization": "Bearer t0ken"})
+    assert signed_one.left is request.left
