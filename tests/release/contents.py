@@ -8,6 +8,7 @@ from __future__ import annotations
 import configparser
 import email
 import email.message
+import re
 import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -97,8 +98,12 @@ def _metadata_problems(said: email.message.Message, project: Mapping[str, Any]) 
             found = set(map(_requirement, found))
         if found != wanted:
             yield f"{field} differs from pyproject.toml: {sorted(found ^ wanted)}"
-    if not said.get_payload():
+    text = str(said.get_payload())
+    if not text:
         yield "it has no description"
+    prose = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    if lost := re.findall(r"\]\((?![a-z]+:|#)([^)\s]+)\)", prose):
+        yield f"its description links to files that an index does not have, such as {lost[0]}"
 
 
 def _requirement(line: str) -> str:

@@ -103,6 +103,7 @@ def test_a_wheel_that_names_the_machine_it_was_built_on_is_refused(tmp_path: Pat
         ("METADATA", "Provides-Extra: emulator\n", "", "Provides-Extra differs"),
         ("METADATA", "Apache-2.0", "MIT", "License-Expression is 'MIT'"),
         ("METADATA", "# Coze\n", "", "it has no description"),
+        ("METADATA", "# Coze\n", "See [docs](docs/index.md).\n", "such as docs/index.md"),
         ("WHEEL", "py3-none-any", "cp311-cp311-linux_x86_64", "not for every platform"),
         ("entry_points.txt", "coze_emulator", "emulator", "its entry points are"),
     ],
