@@ -35,6 +35,32 @@ def test_airflow_accepts_the_provider_info() -> None:
     jsonschema.validate(INFO, schema("provider_info.schema.json"))
 
 
+#: What Airflow's schema has and this provider has none of; the reason is beside each. A key of neither kind fails the test below.
+NOT_OURS = {
+    "hook-class-names": "deprecated by connection-types",
+    "filesystems": "Coze has no file system: its files have ids, and no names or folders",
+    "dialects": "of SQL",
+    "transfers": "of data between two systems; a batch reads and writes files of any storage by itself",
+    "bundles": "places that DAGs come from",
+    "secrets-backends": "keeps no secrets of others",
+    "email-backends": "sends no mail",
+    "logging": "keeps no logs",
+    "remote-logging": "keeps no logs",
+    "auth-backends": "lets nobody into Airflow",
+    "auth-managers": "lets nobody into Airflow",
+    "executors": "runs no tasks",
+    "db-managers": "has no tables in Airflow's database",
+    "plugins": "needs none: nothing of ours is a page or a macro",
+    "queues": "Coze has no message queue",
+}
+
+
+def test_every_key_of_airflows_schema_is_used_or_is_none_of_ours() -> None:
+    known = set(schema("provider_info.schema.json")["properties"])
+    assert known - set(INFO) <= set(NOT_OURS)
+    assert not set(INFO) & set(NOT_OURS)
+
+
 @needs.FORM_METADATA.mark
 def test_the_connection_type_meets_the_strict_schema_for_provider_authors() -> None:
     strict = schema("provider.yaml.schema.json")["properties"]["connection-types"]
@@ -184,7 +210,17 @@ def test_airflow_knows_the_default_of_our_option_and_it_can_be_set(monkeypatch: 
 @pytest.mark.airflow
 @pytest.mark.parametrize(
     "command",
-    ["list", "get airflow-provider-coze", "hooks", "behaviours", "triggers", "widgets", "notifications"],
+    [
+        "list",
+        "get airflow-provider-coze",
+        "hooks",
+        "links",
+        "behaviours",
+        "triggers",
+        "widgets",
+        "notifications",
+        "configs",
+    ],
 )
 def test_airflow_providers_shows_us(command: str, tmp_path: Path) -> None:
     """Each of these starts Airflow, which takes some seconds; hooks imports ours."""
@@ -196,6 +232,8 @@ def test_airflow_providers_shows_us(command: str, tmp_path: Path) -> None:
         "list": "airflow-provider-coze",
         "get airflow-provider-coze": version("airflow-provider-coze"),
         "hooks": "coze_conn_id",
+        "links": "airflow_provider_coze.links.CozeRunLink",
+        "configs": "min_deferral_seconds",
         "behaviours": "coze",
         "triggers": "airflow_provider_coze.triggers.workflow",
         "widgets": "extra__coze__private_key",
