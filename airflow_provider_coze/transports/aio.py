@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _CHUNK_BYTES = 64 * 1024
+#: aiohttp gives whatever could have a body the type of one.
+_NO_TYPE = ("Content-Type",)
 #: Requests in flight to one site from one process. A read takes some 0.1 s, and the highest documented budget is 500 a second: this
 #: carries it when reads take five times as long. Connections are opened as they are needed.
 _MAX_CONNECTIONS = 256
@@ -91,6 +93,7 @@ class AioTransport:
                     prepared.url,
                     data=_body(prepared.content, stages),
                     headers=prepared.headers,
+                    skip_auto_headers=_NO_TYPE if prepared.content is None and request.method != "GET" else None,
                     timeout=_timeout(self._settings.connect_seconds, None if is_plain else read_seconds),
                     proxy=self._proxy,
                     # The API does not redirect. Whoever does is another server, which must not see the token or the prompt.
@@ -317,7 +320,6 @@ def _enter_pool(settings: Settings, origin: str) -> _Pool:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": wire.USER_AGENT},
-            skip_auto_headers=("Content-Type",),
         )
         pool = pools[key] = _Pool(session, watchdog, wire.environment_proxy(settings.base_url))
         task = loop.create_task(_close_when_idle(pools, key), name="close-coze-connections")
