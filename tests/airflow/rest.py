@@ -62,7 +62,17 @@ class Rest:
         body: dict[str, Any] = {"conf": conf or {}}
         if not self.is_v1:
             body["logical_date"] = None
-        return str(self._json("POST", f"/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
+        run_id = str(self._json("POST", f"/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                self.run_state(dag_id, run_id)
+            except RuntimeError as failure:  # Airflow 3.0 answers before the run is in its database
+                if "HTTP 404" not in str(failure) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+            else:
+                return run_id
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """Return the state of a DAG run."""
