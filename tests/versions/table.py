@@ -54,8 +54,8 @@ def _result(case: ElementTree.Element) -> Result:
 
 def cell(feature: Feature, version: str, results: Sequence[Result]) -> str:
     """Return what the table says of a feature on a version."""
-    if feature.need is not None and Version(version) < Version(feature.need.since):
-        return f"from {feature.need.since}"
+    if feature.since is not None and Version(version) < Version(feature.since):
+        return f"from {feature.since}"
     mine = [result for result in results if feature.has(result.test)]
     failed, passed = (sum(result.outcome == each for result in mine) for each in ("failed", "passed"))
     later = [result.since for result in mine if result.since is not None]
