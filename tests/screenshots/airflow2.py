@@ -53,11 +53,11 @@ class Airflow2:
         pictures = []
         for fields in connections.values():
             self._fill(fields)
+            self._size(1000, 3000)  # the whole form: what is said is at its top, the button at its end
             with self.page.expect_response(lambda answer: "/connections/test" in answer.url):
                 self.page.get_by_role("button", name="Test").click()
             said = self.page.locator("#test_connection_alert, .alert").filter(visible=True).first
             expect(said).to_be_visible()
-            self.page.evaluate("window.scrollTo(0, 0)")
             self.page.wait_for_timeout(600)
             pictures.append(picture(self.page, around=[said, self.page.locator("#conn_id")]))
         return pictures
@@ -66,7 +66,7 @@ class Airflow2:
 
     def links(self, run: str, dag_id: str, task_id: str, map_index: int = -1) -> Image.Image:
         """Return the head of a task's details, with its links, and the grid beside them."""
-        self._size(1060, 900)
+        self._size(1250, 900)
         mapped = f"&map_index={map_index}" if map_index >= 0 else ""
         run_id = quote(self.scene.runs[run], safe="")
         self.page.goto(f"{self.url}/dags/{dag_id}/grid?dag_run_id={run_id}&task_id={task_id}{mapped}")
@@ -75,7 +75,7 @@ class Airflow2:
         self.page.wait_for_timeout(1500)  # the parts of the page come one after another
         path = self.page.get_by_label("breadcrumb").last
         row = self.page.get_by_role("row").filter(has_text="Task ID").last
-        return picture(self.page, around=[path, buttons.last, row], margin=16)
+        return picture(self.page, around=[path, buttons.last, row], margin=(14, 2))
 
     # --- parts of pages
 

@@ -142,7 +142,7 @@ class Airflow3:
         self._size(1000, height)
         self.page.mouse.move(5, 5)
         self.page.wait_for_timeout(800)  # what opens slides
-        return picture(self.page, around=[form], margin=-2)
+        return picture(self.page, around=[form], margin=(-2, -2))
 
     def _size(self, width: int, height: int) -> None:
         self.page.set_viewport_size({"width": width, "height": height})

@@ -77,15 +77,16 @@ class Album:
             raise ValueError(f"{file.name} has {size} bytes, more than {MOST_BYTES}: crop it")
 
 
-def picture(page: Page, *, around: Sequence[Locator] = (), margin: int = 12) -> Image.Image:
+def picture(page: Page, *, around: Sequence[Locator] = (), margin: tuple[int, int] = (12, 12)) -> Image.Image:
     """Return what the page shows; with *around*, the least rectangle that has all of these in it."""
     shown = Image.open(io.BytesIO(page.screenshot(animations="disabled"))).convert("RGB")
     if not around:
         return shown
     boxes = [box for locator in around if (box := locator.bounding_box())]
-    left, top = min(box["x"] for box in boxes) - margin, min(box["y"] for box in boxes) - margin
-    right = max(box["x"] + box["width"] for box in boxes) + margin
-    bottom = max(box["y"] + box["height"] for box in boxes) + margin
+    beside, above = margin
+    left, top = min(box["x"] for box in boxes) - beside, min(box["y"] for box in boxes) - above
+    right = max(box["x"] + box["width"] for box in boxes) + beside
+    bottom = max(box["y"] + box["height"] for box in boxes) + above
     return shown.crop(
         (max(0, int(left)), max(0, int(top)), min(shown.width, int(right)), min(shown.height, int(bottom)))
     )
