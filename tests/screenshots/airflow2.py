@@ -53,7 +53,8 @@ class Airflow2:
         pictures = []
         for fields in connections.values():
             self._fill(fields)
-            self._size(1000, 3000)  # the whole form: what is said is at its top, the button at its end
+            # The whole form, for what is said is at its top and the button at its end; on a narrower page the menu lies over both.
+            self._size(1280, 3000)
             with self.page.expect_response(lambda answer: "/connections/test" in answer.url):
                 self.page.get_by_role("button", name="Test").click()
             said = self.page.locator("#test_connection_alert, .alert").filter(visible=True).first
