@@ -37,9 +37,9 @@ soak:  ## 2,000 chats and 2,000 runs while Coze and the network misbehave
 batch-soak:  ## batches of 5,000 rows whose worker and triggerer are killed again and again; ROWS=1000, SEED=7
 	$(ENV) 3.3.2
 	@$(BIN)/python -m tests.batch_soak $(if $(ROWS),--rows $(ROWS)) $(if $(SEED),--seed $(SEED))
-scale:  ## 500 deferred chats and two batches on CeleryExecutor, a worker and a triggerer killed midway; TASKS=100
+scale:  ## 500 deferred chats and two batches on CeleryExecutor, a worker and a triggerer killed midway; TASKS=100, ROWS=200
 	$(ENV) 3.3.2 celery
-	@$(BIN)/python -m tests.airflow.scale $(if $(TASKS),--tasks $(TASKS))
+	@$(BIN)/python -m tests.airflow.scale $(if $(TASKS),--tasks $(TASKS)) $(if $(ROWS),--rows $(ROWS))
 screenshots:  ## pictures of Airflow's pages for docs/images, from real runs; ONLY=2.11.2. Needs a Chromium; look at what it made
 	$(ENV) 2.11.2 screenshots
 	@.venv-screenshots/bin/python -m tests.screenshots $(if $(ONLY),--only $(ONLY))
