@@ -16,6 +16,7 @@ from airflow_provider_coze.links import CozeRunLink, CozeWorkflowLink
 from airflow_provider_coze.operators.base import CozeOperator, restore_texts
 from airflow_provider_coze.operators.fate import decided
 from airflow_provider_coze.protocol.statuses import WAITING, Phase, chat_phase
+from airflow_provider_coze.protocol.wording import in_brackets
 
 if TYPE_CHECKING:
     from airflow_provider_coze.compat import Context
@@ -191,8 +192,8 @@ class CozeChatflowOperator(CozeOperator):
             if self.on_unknown == "fail" or self._is_late():
                 raise
             self.log.warning(
-                'Whether the chatflow runs cannot be told (logid %s). It is sent again, because on_unknown is "resend"',
-                error.logid,
+                'Whether the chatflow runs cannot be told%s. It is sent again, because on_unknown is "resend"',
+                in_brackets(error.logid),
             )
         return self._sent_once(arguments, intent, begun, again=True)
 

@@ -16,6 +16,7 @@ from airflow_provider_coze.protocol.questions import Question
 from airflow_provider_coze.protocol.recovery import may_have_started
 from airflow_provider_coze.protocol.resuming import LOOKS, is_still_asked
 from airflow_provider_coze.protocol.run_streams import RunFold
+from airflow_provider_coze.protocol.wording import in_brackets
 
 __all__ = ["resumed_stream", "streamed_run"]
 
@@ -58,7 +59,7 @@ def streamed_run(
     if fold.ended:
         return None
     return failure or CozeProtocolError(
-        f"The stream of run {fold.execute_id!r} ended without saying how the run did (logid {fold.logid}). Coze may go on with it, and "
+        f"The stream of run {fold.execute_id!r} ended without saying how the run did{in_brackets(fold.logid)}. Coze may go on with it, and "
         "bills it.",
         logid=fold.logid,
         execute_id=fold.execute_id or None,

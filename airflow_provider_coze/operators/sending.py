@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_coze.operators.base import CozeOperator
+from airflow_provider_coze.protocol.wording import in_brackets
 
 if TYPE_CHECKING:
     from airflow_provider_coze.compat import Context
@@ -108,7 +109,7 @@ class SendingOperator(CozeOperator):
         """Say of a chat that was sent, or found, where it is."""
         chat = self._running = started.chat
         self.log.info(
-            "Chat %s in conversation %s: %s (logid %s)", chat.id, chat.conversation_id, chat.status, chat.logid
+            "Chat %s in conversation %s: %s%s", chat.id, chat.conversation_id, chat.status, in_brackets(chat.logid)
         )
         self._push(context, chat_id=chat.id, conversation_id=chat.conversation_id, logid=chat.logid)
         return chat

@@ -11,6 +11,7 @@ from airflow_provider_coze.links import CozeRunLink, CozeWorkflowLink
 from airflow_provider_coze.operators.base import restore_texts
 from airflow_provider_coze.operators.fate import decided
 from airflow_provider_coze.operators.running import RunningOperator
+from airflow_provider_coze.protocol.wording import in_brackets
 
 if TYPE_CHECKING:
     from airflow_provider_coze.compat import Context
@@ -140,11 +141,11 @@ class CozeWorkflowOperator(RunningOperator):
         started = self._started(context, arguments)
         history = self._running = started.history
         self.log.info(
-            "Run %s of workflow %s: %s (logid %s). See %s",
+            "Run %s of workflow %s: %s%s. See %s",
             history.execute_id,
             self.workflow_id,
             history.execute_status,
-            history.logid,
+            in_brackets(history.logid),
             history.debug_url,
         )
         self._push(context, execute_id=history.execute_id or None, debug_url=history.debug_url, logid=history.logid)

@@ -140,21 +140,7 @@ def without(secret: str, response: Response) -> Response:
 
 def with_token(request: Request, token: str) -> Request:
     """Return *request* with *token* in its header."""
-    # Not replace(), which takes twice as long as all the rest of this.
-    return Request(
-        request.method,
-        request.path,
-        request.query,
-        {**request.headers, "Authorization": f"Bearer {token}"},
-        request.json,
-        request.files,
-        request.body,
-        request.signed,
-        request.budget,
-        request.read_seconds,
-        request.stream,
-        request.left,
-    )
+    return request.having({**request.headers, "Authorization": f"Bearer {token}"})
 
 
 @dataclass(frozen=True, slots=True)

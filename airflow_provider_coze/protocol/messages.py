@@ -66,6 +66,23 @@ class Request:
     # Of a stream: seconds until the caller's deadline, asked again and again; None: it may go on for ever.
     left: Callable[[], float] | None = field(default=None, repr=False, compare=False)
 
+    def having(self, headers: Mapping[str, str]) -> Request:
+        """Return this with other headers. Not by replace(), which takes twice as long and is called for each request that is sent."""
+        return Request(
+            self.method,
+            self.path,
+            self.query,
+            headers,
+            self.json,
+            self.files,
+            self.body,
+            self.signed,
+            self.budget,
+            self.read_seconds,
+            self.stream,
+            self.left,
+        )
+
 
 class Chunks(Protocol):
     """The body of a stream, as it comes, for one thread."""

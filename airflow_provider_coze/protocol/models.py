@@ -49,12 +49,8 @@ def identifier(body: Mapping[str, Any], name: str, what: str) -> str:
 
 def integer(value: object) -> int:
     """Return a count or a time that Coze writes as a number, as digits, or not at all (0); what is over 64 bits is neither."""
-    if type(value) is int:
-        return value if abs(value) < 2**63 else 0
-    if value is None:
-        return 0
     try:
-        number = int(str(value).strip() or 0)
+        number = value if type(value) is int else int(str(value).strip() or 0) if value is not None else 0
     except ValueError:
         try:
             number = int(float(str(value)))
@@ -70,9 +66,7 @@ def mapping(value: object) -> dict[str, Any]:
 
 def records(value: object) -> list[Mapping[str, Any]]:
     """Return the objects of an array field; an absent or null one is empty."""
-    return (
-        [item for item in value if type(item) is dict or isinstance(item, Mapping)] if isinstance(value, list) else []
-    )
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 _YEAR_10000 = 253_402_300_800  # 9999-12-31 is the last day that a DateTime can hold

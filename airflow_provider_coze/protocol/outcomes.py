@@ -6,6 +6,7 @@ from airflow_provider_coze import errors as e
 from airflow_provider_coze.protocol import codes
 from airflow_provider_coze.protocol.models import Chat, RunHistory, mapping
 from airflow_provider_coze.protocol.statuses import Phase, chat_phase, run_phase
+from airflow_provider_coze.protocol.wording import in_brackets
 
 __all__ = ["chat_error", "chat_timeout", "run_error"]
 
@@ -22,7 +23,7 @@ def chat_error(chat: Chat, *, waited: float) -> e.CozeOutcomeError:
     """
     what = f"Chat {chat.id!r} in conversation {chat.conversation_id!r}"
     ids = {"chat_id": chat.id, "conversation_id": chat.conversation_id, "bot_id": chat.bot_id or None}
-    where = f" (logid {chat.logid})" if chat.logid else ""
+    where = in_brackets(chat.logid)
     anew = "A retry of this task starts, and pays for, a new chat."
     match chat_phase(chat.status):
         case Phase.FAILED:
@@ -80,7 +81,7 @@ def chat_timeout(chat: Chat, *, waited: float, canceled: bool | None = None) -> 
             now = f"It could not be cancelled, so Coze may go on with it and charge for it. {_WAITED_AGAIN}"
         case None:
             now = f"Coze goes on with it and charges for it. {_WAITED_AGAIN}"
-    where = f" (logid {chat.logid})" if chat.logid else ""
+    where = in_brackets(chat.logid)
     return e.CozeChatTimeoutError(
         f"Chat {chat.id!r} in conversation {chat.conversation_id!r} had no answer after {waited:.0f} s{where}. {now} "
         "To wait longer, raise timeout.",

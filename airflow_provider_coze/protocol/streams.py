@@ -25,6 +25,7 @@ from airflow_provider_coze.protocol.models import Chat, LastError, Message, Usag
 from airflow_provider_coze.protocol.outcomes import chat_error
 from airflow_provider_coze.protocol.sse import Event
 from airflow_provider_coze.protocol.statuses import WAITING, Phase, chat_phase
+from airflow_provider_coze.protocol.wording import in_brackets
 
 __all__ = ["ChatFold", "ChatflowFold", "Fold", "Lines", "is_whole", "payload_of", "reported_error"]
 
@@ -151,7 +152,7 @@ class ChatFold:
             return chat_error(self.chat, waited=waited)
         error = self.error or LastError(0, "")
         where = f" in conversation {self._conversation_id!r}" if self._conversation_id else ""
-        logid = f" (logid {self.logid})" if self.logid else ""
+        logid = in_brackets(self.logid)
         return CozeChatFailedError(
             f"The chat{where} failed with code {error.code}: {error.msg!r}{logid}, before Coze named its id. Whether any of it is billed "
             "is not known. A retry of this task starts, and may pay for, a new chat.",

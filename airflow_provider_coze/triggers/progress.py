@@ -6,6 +6,7 @@ from typing import Any
 
 from airflow_provider_coze.protocol.models import Chat, RunHistory
 from airflow_provider_coze.protocol.statuses import Phase, chat_phase, run_phase
+from airflow_provider_coze.protocol.wording import in_brackets
 
 __all__ = ["log_chat", "log_run"]
 
@@ -18,7 +19,7 @@ def log_chat(log: Any, chat: Chat, elapsed: float) -> None:
     if chat_phase(chat.status) is Phase.UNKNOWN:
         log.warning("Chat %s: unknown status %r after %.0f s; waiting on", chat.id, chat.status, elapsed)
     else:
-        log.info("Chat %s: %s after %.0f s (logid %s)", chat.id, chat.status, elapsed, chat.logid)
+        log.info("Chat %s: %s after %.0f s%s", chat.id, chat.status, elapsed, in_brackets(chat.logid))
 
 
 def log_run(log: Any, history: RunHistory, elapsed: float) -> None:
@@ -31,6 +32,6 @@ def log_run(log: Any, history: RunHistory, elapsed: float) -> None:
     if phase is Phase.UNKNOWN:
         log.warning("Run %s: unknown status %r after %.0f s; waiting on", run, status, elapsed)
     elif phase is Phase.NEEDS_INPUT:
-        log.info("Run %s: asks a question after %.0f s (logid %s)", run, elapsed, history.logid)
+        log.info("Run %s: asks a question after %.0f s%s", run, elapsed, in_brackets(history.logid))
     else:
-        log.info("Run %s: %s after %.0f s (logid %s)", run, status, elapsed, history.logid)
+        log.info("Run %s: %s after %.0f s%s", run, status, elapsed, in_brackets(history.logid))

@@ -20,6 +20,7 @@ from airflow_provider_coze.protocol.models import (
     records,
     text_or_none,
 )
+from airflow_provider_coze.protocol.wording import in_brackets
 
 __all__ = [
     "BUDGET",
@@ -185,7 +186,7 @@ def _run(body: Mapping[str, Any]) -> WorkflowRun:
     )
     if not run.execute_id and run.data is None and run.interrupt is None:
         raise CozeProtocolError(
-            f"Coze accepted the run, but named neither an execute_id nor a result (logid {run.logid}); its answer has "
+            f"Coze accepted the run, but named neither an execute_id nor a result{in_brackets(run.logid)}; its answer has "
             f"{sorted(body)}. The run may be going on, and is billed.",
             logid=run.logid,
         )
@@ -203,7 +204,9 @@ def execute_id_in(debug_url: str | None) -> str:
 def _history(body: Mapping[str, Any]) -> RunHistory:
     found = records(body.get("data"))
     if not found:
-        raise CozeProtocolError(f"Coze's record of the run is empty (logid {logid_of(body)}).", logid=logid_of(body))
+        raise CozeProtocolError(
+            f"Coze's record of the run is empty{in_brackets(logid_of(body))}.", logid=logid_of(body)
+        )
     record = found[0]  # always exactly one
     return RunHistory(
         execute_id=str(record.get("execute_id") or ""),
