@@ -95,7 +95,8 @@ def test_what_a_trigger_needs_is_imported_beside_the_loop(coze: Coze, signed: st
         import asyncio, json, sys, threading
         from {kind.__module__} import {kind.__name__}
 
-        seen = {{"on the loop": [], "beside it": []}}
+        # Airflow 2 brings some of it before there is a loop.
+        seen = {{"on the loop": [], "beside it": [name for name in ("aiohttp", "jwt") if name in sys.modules]}}
 
         class Witness:
             def find_spec(self, name, path=None, target=None):
