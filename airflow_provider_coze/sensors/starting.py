@@ -18,13 +18,19 @@ def begin_in_triggerer(task: Any, trigger: str, ids: tuple[str, ...], **more: An
     """Have the scheduler give a task to the triggerer at once; tell whether it will.
 
     It will not, and the task begins on a worker, before Airflow 3.3; in a mapped task group; with an *execution_timeout*, because Airflow
-    would end the task itself at that moment, without our error; and with an id that can only be found out on a worker.
+    would end the task itself at that moment, without our error; with an id that can only be found out on a worker; and in a DAG whose
+    templates have filters or brackets of its own, which its serialised form lacks.
 
     :param trigger: the path of its class.
     :param ids: fields of the task, and arguments of the trigger.
     :param more: further arguments of the trigger. All of them are kept in the DAG's serialised form, in clear text.
     """
-    if not triggers_render_templates() or task.execution_timeout is not None or _is_mapped(task):
+    if (
+        not triggers_render_templates()
+        or task.execution_timeout is not None
+        or _is_mapped(task)
+        or _has_own_words(task)
+    ):
         return False
     found = {name: _template(getattr(task, name)) for name in (*ids, "coze_conn_id")}
     if None in found.values():
@@ -53,10 +59,12 @@ def _template(value: Any) -> str | None:
     from jinja2 import Environment, TemplateSyntaxError, meta
 
     try:
-        named = meta.find_undeclared_variables(Environment(autoescape=True).parse(value))
+        tree = Environment(autoescape=True).parse(value)
+        named = meta.find_undeclared_variables(tree)
     except TemplateSyntaxError:  # the worker says what is wrong with it
         return None
-    return value if named <= _AT_HAND else None
+    takes_a_file_in = any(True for _ in meta.find_referenced_templates(tree))
+    return value if named <= _AT_HAND and not takes_a_file_in else None
 
 
 def _output(value: Any) -> str | None:
@@ -66,6 +74,11 @@ def _output(value: Any) -> str | None:
         return None
     names = f"task_ids={operator.task_id!r}, dag_id={operator.dag_id!r}, key={key!r}, map_indexes=-1"
     return f"{{{{ task_instance.xcom_pull({names}) }}}}"
+
+
+def _has_own_words(task: Any) -> bool:
+    dag = task.get_dag()
+    return dag is not None and bool(dag.jinja_environment_kwargs or dag.user_defined_filters)
 
 
 def _is_mapped(task: Any) -> bool:

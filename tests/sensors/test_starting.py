@@ -67,6 +67,7 @@ def test_so_does_a_sensor_of_runs() -> None:
         {"chat_id": "{{ prev_start_date_success }}"},
         {"chat_id": "{{ var.value.chat }}"},
         {"chat_id": "{{ broken"},
+        {"chat_id": "{% include 'chat_id.txt' %}"},
         {"coze_conn_id": "{{ ti.xcom_pull('start') }}"},
     ],
     ids=str,
@@ -74,6 +75,18 @@ def test_so_does_a_sensor_of_runs() -> None:
 def test_otherwise_a_worker_looks_first(more: dict[str, Any]) -> None:
     assert not sensor(**more).start_from_trigger
     assert sensor(**more).start_trigger_args is None
+
+
+@pytest.mark.parametrize(
+    "own",
+    [{"jinja_environment_kwargs": {"variable_start_string": "<<"}}, {"user_defined_filters": {"as_id": str}}],
+    ids=str,
+)
+def test_a_worker_looks_first_where_templates_are_written_in_words_of_the_dags_own(own: dict[str, Any]) -> None:
+    # Airflow keeps neither in the DAG's serialised form, which is all that a triggerer has.
+    with DAG("own_words", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), **own):
+        assert not sensor(chat_id="{{ params.chat | as_id if params.chat else '' }}").start_from_trigger
+        assert not sensor(task_id="in_other_brackets", chat_id="<< params.chat }}").start_from_trigger
 
 
 def test_before_airflow_3_3_a_worker_looks_first(monkeypatch: pytest.MonkeyPatch) -> None:
