@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -50,6 +51,14 @@ def test_a_secret_is_masked_at_once_on_a_worker(monkeypatch: pytest.MonkeyPatch)
     assert masked == ["s3cret"]
 
 
+def test_threads_tell_airflow_of_secrets_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[bool] = []
+    monkeypatch.setattr(compat, "_mask_secret", lambda secret: taken.append(others_have_to_wait()))
+    compat.mask_secret("s3cret")
+    assert taken == [True]
+    assert not others_have_to_wait()
+
+
 async def test_a_secret_is_masked_without_blocking_on_an_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     masked: list[str] = []
 
@@ -79,6 +88,20 @@ async def test_where_airflow_has_no_coroutine_for_it_a_thread_masks(monkeypatch:
     compat.mask_secret("s3cret")
     await settled()
     assert masked == [("s3cret", False)]
+
+
+def others_have_to_wait() -> bool:
+    """Tell whether no thread but this may talk to Airflow now."""
+
+    def has_to_wait() -> bool:
+        talking = compat.talking()
+        is_free = talking.acquire(blocking=False)
+        if is_free:
+            talking.release()
+        return not is_free
+
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(has_to_wait).result()
 
 
 def test_masking_never_fails_a_task(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ A worker's, over requests: common.ai calls it in a thread of its own.
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from airflow_provider_coze.agents.contract import (
     ManagedAgentUsage,
 )
 from airflow_provider_coze.agents.failures import sorted_out
+from airflow_provider_coze.compat import talking
 from airflow_provider_coze.errors import CozeError, CozeInputError, CozeOutcomeUnknownError
 from airflow_provider_coze.hooks.coze import CozeHook
 from airflow_provider_coze.operators.chat_end import end_killed, end_late
@@ -43,9 +43,6 @@ T = TypeVar("T")
 
 #: A request is not cut shorter than this by the end of the caller's time: what is read is mostly the answer that was waited for.
 _LEAST_READ_SECONDS = 1.0
-#: A model may call several tools at once, each in a thread. The channel by which a task asks Airflow for a connection is not safe for that
-#: in all versions (Airflow 3.1.8 has no lock on it, 3.3.2 has).
-_READING = threading.Lock()
 
 
 @dataclass
@@ -125,7 +122,7 @@ class CozeManagedAgentHook(CozeHook, BaseManagedAgentHook):
     def _consulted(self, agent: str, request: ManagedAgentRequest, state: _Asking) -> ManagedAgentResponse:
         arguments = chat_arguments(agent, request, user_id=self.user_id)
         timeout = seconds_of(request)
-        with _READING:
+        with talking():  # a model may call several tools at once, each in a thread
             self.get_conn()  # reads the connection, and keeps it
         self._ask(arguments, request.session_id, state, until=self.clock() + timeout)
         since = self.clock()  # the time for the answer; sending the question had as much

@@ -11,7 +11,9 @@ import asyncio
 import contextlib
 import functools
 import importlib
+import os
 import sys
+import threading
 from collections.abc import Coroutine
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -93,6 +95,7 @@ __all__ = [
     "openlineage_classes",
     "redact",
     "renders_natively",
+    "talking",
     "task_decorator_factory",
     "triggers_render_templates",
 ]
@@ -133,6 +136,24 @@ def __getattr__(name: str) -> Any:
 _MASKING: set[asyncio.Task[None]] = set()
 
 
+#: Threads of one task talk to Airflow through one channel, which is not safe for that in all versions: 3.1.8 has no lock on it, 3.2.2 has.
+_TALKING = threading.RLock()
+
+
+def talking() -> threading.RLock:
+    """Return the lock for whoever asks or tells Airflow something in a task where several threads may."""
+    return _TALKING
+
+
+def _talk_anew() -> None:
+    global _TALKING
+    _TALKING = threading.RLock()
+
+
+# One that another thread holds while a process forks would stay locked in the child.
+os.register_at_fork(after_in_child=_talk_anew)
+
+
 def mask_secret(secret: str) -> None:
     """Make Airflow write ``***`` for *secret* in all logs from here on, on a worker or on the triggerer's event loop.
 
@@ -142,7 +163,7 @@ def mask_secret(secret: str) -> None:
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        with contextlib.suppress(Exception):  # outside of any task there is no supervisor to tell
+        with _TALKING, contextlib.suppress(Exception):  # outside of any task there is no supervisor to tell
             _mask_secret(secret)
         return
     task = loop.create_task(_mask_on_loop(secret))

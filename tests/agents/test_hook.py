@@ -11,7 +11,6 @@ from airflow.providers.common.ai.exceptions import ManagedAgentInvocationError, 
 from airflow.providers.common.ai.managed_agents import ManagedAgentRequest
 
 from airflow_provider_coze import errors as e
-from airflow_provider_coze.agents import coze as module
 from airflow_provider_coze.agents.asking import OPTIONS
 from airflow_provider_coze.agents.coze import CozeManagedAgentHook
 from airflow_provider_coze.agents.failures import CozeAgentNotAskedError
@@ -30,6 +29,7 @@ from airflow_provider_coze.protocol.retry import RetryPolicy
 from tests import needs
 from tests.agents.asking import SEND, agent, ask
 from tests.tasks import TOKEN, Coze
+from tests.test_compat import others_have_to_wait
 
 SECRET = "the rabbit lives behind the third tree"
 
@@ -206,7 +206,7 @@ def test_a_connection_is_read_once_however_many_ask_at_once(coze: Coze, monkeypa
     alone, read = list[bool](), CozeManagedAgentHook.get_connection
 
     def get_connection(conn_id: str) -> Any:
-        alone.append(module._READING.locked())
+        alone.append(others_have_to_wait())
         return read(conn_id)
 
     monkeypatch.setattr(CozeManagedAgentHook, "get_connection", staticmethod(get_connection))
