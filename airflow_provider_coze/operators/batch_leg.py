@@ -17,6 +17,7 @@ from airflow_provider_coze.batch import files
 from airflow_provider_coze.batch.asks import Ask, Item, Live
 from airflow_provider_coze.batch.engine import Engine, Limits, Stop, Terminal
 from airflow_provider_coze.batch.finder import Finder
+from airflow_provider_coze.batch.garbage import fewer_collections
 from airflow_provider_coze.batch.journal import Journal
 from airflow_provider_coze.batch.manifest import finish
 from airflow_provider_coze.batch.owner import JOURNAL
@@ -92,7 +93,8 @@ class Leg:
 
         :raises CozeError: the rows cannot be read, or the journal cannot be kept.
         """
-        return asyncio.run(self._run())
+        with fewer_collections():
+            return asyncio.run(self._run())
 
     def kill(self) -> None:
         """Send nothing more; what is in flight goes on, and a retry finds it in the journal."""
