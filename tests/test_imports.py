@@ -26,7 +26,7 @@ WRITTEN = [
 ]
 #: Rooms of the package that are for a run. Of ``protocol`` only what checks arguments may come along.
 FOR_A_RUN = ("agents", "hooks", "transports", "triggers", "state", "settings", "batch", "emulator", "cli")
-LIGHT_PROTOCOL = {"protocol", "protocol.file_limits", "protocol.inputs", "protocol.statuses"}
+LIGHT_PROTOCOL = {"protocol", "protocol.file_limits", "protocol.inputs", "protocol.statuses", "protocol.wording"}
 #: 35 at the time of writing, of 230; 8 of them are for decorators and the notifier.
 MOST_MODULES = 38
 
