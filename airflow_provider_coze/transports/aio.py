@@ -103,8 +103,8 @@ class AioTransport:
                 if request.stream and wire.is_stream(request, opened.status, received.get("content-type", "")):
                     stream = _Stream(request, self._origin, opened, read_seconds)
                     return Response(opened.status, received, b"", self._origin, stream)
-                if is_plain and opened.content.is_eof():
-                    body = opened.content.read_nowait()  # it came with the head, as nearly all do
+                if is_plain and opened.closed:  # by aiohttp, which gives the connection back when a body has ended
+                    body = opened.content.read_nowait()  # all of it came with the head, as nearly always
                 else:
                     async with opened:
                         body = await self._bounded(request, opened)

@@ -242,6 +242,19 @@ async def test_a_failed_wait_leaves_the_pool_as_it_was() -> None:
     assert not aio._POOLS.get(asyncio.get_running_loop())
 
 
+async def test_an_answer_that_switches_protocols_leaves_nothing_open() -> None:
+    loop, told = asyncio.get_running_loop(), list[str]()
+    loop.set_debug(True)
+    loop.set_exception_handler(lambda _, context: told.append(context["message"]))
+    switched = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+    with Loopback(switched, reply()) as server:
+        await asent(settings(server.url), READ, READ)
+    gc.collect()
+    loop.set_debug(False)
+    await end_of_the_loop()
+    assert told == []
+
+
 async def test_a_transport_outside_of_its_block_is_a_mistake_of_ours() -> None:
     transport = AioTransport(settings("http://127.0.0.1:1"))
     with pytest.raises(RuntimeError, match="async with"):
