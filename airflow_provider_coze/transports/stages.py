@@ -27,6 +27,7 @@ class Stages:
 
     __slots__ = (
         "_cancelling",
+        "_connecting_seconds",
         "_deadline",
         "_heard",
         "_read_seconds",
@@ -54,7 +55,8 @@ class Stages:
         self._whole_until = _NEVER
         self._heard: Heard | None = None
         self.is_of_whole = False  # True: *seconds* are those of the whole answer
-        self.seconds = wire.WHOLE_ANSWER * connect_seconds  # of the stage it is in
+        self._connecting_seconds = wire.WHOLE_ANSWER * connect_seconds
+        self.seconds = self._connecting_seconds  # of the stage it is in
         self.sent = False  # True: some of the request has left, perhaps
         self.late = False  # True: it was ended
         self.until = self._deadline  # seconds of the loop's clock
@@ -75,8 +77,14 @@ class Stages:
         if self.late and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
+    def waiting(self) -> None:
+        """Wait for a connection; anew, if aiohttp repeats a request whose connection the server had closed."""
+        self._heard, self._whole_until, self.until = None, _NEVER, self._deadline
+
     def connecting(self) -> None:
         """Begin to connect. sock_connect bounds that, but not the tunnel through a proxy."""
+        self.waiting()
+        self.seconds = self._connecting_seconds
         self._watchdog.ring(self, min(self._deadline, self._watchdog.now() + self.seconds))
 
     def sending(self, heard: Heard) -> None:
@@ -187,8 +195,11 @@ class Connector(aiohttp.TCPConnector):
 
     async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109 - aiohttp's
         """Return a connection; the request is sent through it at once."""
+        stages = self._watchdog.here()
+        if stages and stages.sent:
+            stages.waiting()
         connection = await super().connect(req, traces, timeout)
-        if stages := self._watchdog.here():
+        if stages:
             stages.sending(connection.protocol)  # type: ignore[arg-type]  # made by the factory
         return connection
 
