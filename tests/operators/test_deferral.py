@@ -126,6 +126,7 @@ def test_the_trigger_gets_ids_and_times_of_the_chat(coze: Coze) -> None:
         "poll_interval": 4,
         "cancel_on_kill": False,
         "turn": None,
+        "lasts": None,
     }
 
 
@@ -144,6 +145,7 @@ def test_the_trigger_gets_ids_and_times_of_the_run(coze: Coze) -> None:
         "deadline": None,
         "not_before": NOON + 13,
         "poll_interval": 4,
+        "lasts": None,
     }
 
 
