@@ -113,7 +113,7 @@ class Finder:
             conversation_id=doubt.conversation_id or "",
             marker=doubt.marker,
             dedicated=True,
-            sent_at=doubt.at,
+            sent_at=doubt.sent_at,
             clock=self._clock,
             until=self._clock() + self._left(),
         )
@@ -124,7 +124,7 @@ class Finder:
 
         :raises CozeError: Coze could not be asked.
         """
-        first, last = min(doubt.at for doubt in doubts), max(doubt.at for doubt in doubts)
+        first, last = min(doubt.at for doubt in doubts), max(doubt.sent_at for doubt in doubts)
         begun = self._clock()
         end = begun + self._left()
         if (settled := last + _SETTLE_SECONDS - begun) > 0:

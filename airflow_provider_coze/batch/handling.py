@@ -179,7 +179,7 @@ class Handler:
             if self._doubts is None:
                 self._judge.judge(ask, Failed(unknown_run(marker, error)), spent=False, marker=marker)
             else:
-                self._push(Doubt(ask, marker, at, conversation_id), 0.0)
+                self._push(Doubt(ask, marker, at, conversation_id, lost_at=self._clock()), 0.0)
 
     # --- reading
 

@@ -15,6 +15,7 @@ from airflow_provider_coze.emulator.scenarios import (
     bad_gateway,
     error,
     no_reply,
+    rate_limited,
     reset,
     server_error,
     web_page,
@@ -78,6 +79,14 @@ class TestLostRepliesOfChats:
         assert len(stage.outputs) == stage.billed == 5
         assert stage.told() == ["intent", "nothing", "intent", "bought", "result"]
         assert stage.results[0]["tries"] == 1
+
+    def test_one_is_looked_for_long_enough_however_long_it_waited_to_be_sent(self, stage: Stage) -> None:
+        stage.script(rate_limited(retry_after=20), on=SEND)
+        stage.script(reset(), on=SEND)
+        stage.play(rows(1))
+        turned_away, lost, again = stage.times(SEND)
+        assert lost - turned_away >= 20
+        assert again - lost >= 5, "it might have been listed a moment later, and would be paid for twice"
 
     def test_if_none_ever_arrives_the_batch_gives_up_without_having_bought(self, stage: Stage) -> None:
         stage.script(reset(), on=SEND, times=None)
@@ -160,6 +169,17 @@ class TestChatsWithoutConversationsOfTheirOwn:
         stage.play(rows("first", *["sleep 20"] * 12))
         assert len(stage.outputs) == stage.billed == 13
         assert stage.asked(LISTED) - before <= 3
+
+    def test_they_are_looked_for_long_enough_however_long_one_waited_to_be_sent(
+        self, stage: Stage, listed: None
+    ) -> None:
+        stage.play(rows("first"), probes=True)
+        stage.script(rate_limited(retry_after=20), on=SEND)
+        stage.script(reset(), on=SEND)
+        stage.play(rows("first", "second"))
+        _, turned_away, lost, again = stage.times(SEND)
+        assert lost - turned_away >= 20
+        assert again - lost >= 5
 
     def test_one_that_was_lost_before_it_was_shown_waits_for_the_proof(self, stage: Stage, listed: None) -> None:
         stage.script(reset(), on=SEND)  # the probe's own
