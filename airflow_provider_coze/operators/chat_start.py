@@ -141,16 +141,17 @@ class ChatStart:
 
     def _asked(self, arguments: Mapping[str, Any], intent: Intent, *, in_doubt: bool) -> tuple[Chat, Intent]:
         """Send the chat, and return it and the intent that it fulfils: another one if it went to another conversation."""
+        sent_at = intent.at  # or later, if it waited for its turn
         if self._streams and not in_doubt:
             try:
                 if (chat := self._streamed(arguments, intent)) is not None:
                     return chat, intent
-                in_doubt = True
+                in_doubt, sent_at = True, self._hook.clock()
             except CozeConversationBusyError:
                 if self._on_busy == "fail":
                     raise
         try:
-            found = self._hook.perform(self._flow(arguments, intent, in_doubt=in_doubt))
+            found = self._hook.perform(self._flow(arguments, intent, sent_at, in_doubt=in_doubt))
         except CozeConversationBusyError:
             if arguments[
                 "conversation_id"
@@ -164,7 +165,7 @@ class ChatStart:
         )
         elsewhere = {**arguments, "conversation_id": None}
         intent = self._intend(elsewhere)
-        chat = self._hook.perform(self._flow(elsewhere, intent, in_doubt=False))
+        chat = self._hook.perform(self._flow(elsewhere, intent, intent.at, in_doubt=False))
         assert chat is not None  # noqa: S101 - a conversation of its own is never busy
         return chat, intent
 
@@ -180,7 +181,9 @@ class ChatStart:
             until=self._until,
         )
 
-    def _flow(self, arguments: Mapping[str, Any], intent: Intent, *, in_doubt: bool) -> Flow[Chat | None]:
+    def _flow(
+        self, arguments: Mapping[str, Any], intent: Intent, sent_at: float, *, in_doubt: bool
+    ) -> Flow[Chat | None]:
         conversation_id = intent.sent_to or ""
         own = bool(arguments["conversation_id"])
         call = create_chat(**{**self._with_marker(arguments, intent.marker), "conversation_id": conversation_id})
@@ -189,7 +192,7 @@ class ChatStart:
             conversation_id=conversation_id,
             marker=intent.marker,
             dedicated=not own,
-            sent_at=intent.at,
+            sent_at=sent_at,
             clock=self._hook.clock,
             until=self._until,
         )

@@ -207,6 +207,18 @@ def test_a_stream_that_breaks_off_is_gone_on_with_by_polling(coze: Coze, run: Ru
     assert len(coze.ledger) == 1
 
 
+def test_a_stream_that_is_lost_before_it_begins_is_looked_for_long_enough_however_long_it_waited_to_be_sent(
+    coze: Coze, run: Run
+) -> None:
+    coze.script(scenarios.rate_limited(retry_after=20), on=CHAT)
+    coze.script(scenarios.reset(), on=CHAT)
+    bot = coze.emulator.add_bot(answer="one")
+    assert ask(run, bot.id, stream=True) == "one"
+    turned_away, lost, again = coze.times(CHAT)
+    assert lost - turned_away >= 20
+    assert again - lost >= 5, "it might have been listed a moment later, and would be paid for twice"
+
+
 def test_a_stream_that_is_refused_is_refused(coze: Coze, run: Run) -> None:
     with pytest.raises(e.CozeNotFoundError):
         ask(run, "7511000000000000999", stream=True)
