@@ -29,7 +29,7 @@ from airflow_provider_coze.protocol import flows, recovery
 from airflow_provider_coze.protocol.endpoints.chat import create_chat
 from airflow_provider_coze.protocol.inputs import id_problems
 from airflow_provider_coze.protocol.layers import through
-from airflow_provider_coze.protocol.messages import Call, Flow, Response, Send
+from airflow_provider_coze.protocol.messages import Call, Flow, Response, Send, changed
 from airflow_provider_coze.protocol.models import Chat
 from airflow_provider_coze.protocol.pacing import TASK_POLLS
 from airflow_provider_coze.protocol.recovery import MARKER_FIELD
@@ -171,7 +171,8 @@ class CozeManagedAgentHook(CozeHook, BaseManagedAgentHook):
                 _name(error),
                 conversation_id,
             )
-            chat = self._found(call, search, retry)
+            # Not since the question was about to be sent: it may have waited for its turn, or for a site with too many requests.
+            chat = self._found(call, replace(search, sent_at=self.clock()), retry)
         state.asked, state.chat = True, chat
         self.log.info("Bot %s was asked, in chat %s of conversation %s", arguments["bot_id"], chat.id, conversation_id)
 
@@ -214,7 +215,7 @@ class CozeManagedAgentHook(CozeHook, BaseManagedAgentHook):
         def bounded(effect: Send) -> Flow[Response]:
             left = max(_LEAST_READ_SECONDS, until - self.clock())
             usual = effect.request.read_seconds or self.settings.read_seconds
-            response: Response = yield effect.of(replace(effect.request, read_seconds=min(usual, left)))
+            response: Response = yield effect.of(changed(effect.request, read_seconds=min(usual, left)))
             return response
 
         return self.perform(through(flow, bounded))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 from airflow_provider_coze.errors import (
@@ -23,7 +23,7 @@ from airflow_provider_coze.errors import (
 from airflow_provider_coze.hooks.coze import CozeHook
 from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.endpoints import account, catalogue, chat, conversation, file, workflow
-from airflow_provider_coze.protocol.messages import Call
+from airflow_provider_coze.protocol.messages import Call, changed
 from airflow_provider_coze.protocol.retry import RetryPolicy
 
 __all__ = ["Finding", "Held", "permissions"]
@@ -123,7 +123,7 @@ def permissions(hook: CozeHook) -> list[Finding]:
 
 
 def _asked(hook: CozeHook, what: Call[T], *, made_up: bool) -> tuple[Held, list[T]]:
-    quick = replace(what, request=replace(what.request, read_seconds=_READ_SECONDS))
+    quick = changed(what, request=changed(what.request, read_seconds=_READ_SECONDS))
     try:
         return Held.YES, [hook.perform(flows.call(quick, _RETRY))]
     except CozePermissionError:

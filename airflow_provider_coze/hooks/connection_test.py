@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_coze.errors import (
@@ -15,7 +14,7 @@ from airflow_provider_coze.errors import (
 )
 from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.endpoints import account, conversation
-from airflow_provider_coze.protocol.messages import Call
+from airflow_provider_coze.protocol.messages import Call, changed
 from airflow_provider_coze.protocol.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -93,5 +92,5 @@ def _on_studio(hook: CozeHook) -> tuple[bool, str]:
 
 
 def _asked(hook: CozeHook, what: Call[T]) -> T:
-    quick = replace(what, request=replace(what.request, read_seconds=_READ_SECONDS))
+    quick = changed(what, request=changed(what.request, read_seconds=_READ_SECONDS))
     return hook.perform(flows.call(quick, RetryPolicy(attempts=1)))

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from airflow_provider_coze.errors import CozeTransportError
 from airflow_provider_coze.protocol.layers import through
-from airflow_provider_coze.protocol.messages import Flow, Response, Send
+from airflow_provider_coze.protocol.messages import Flow, Response, Send, changed
 from airflow_provider_coze.settings import Settings
 
 __all__ = ["hurried", "in_a_hurry", "no_time"]
@@ -30,7 +30,7 @@ def hurried(flow: Flow[T]) -> Flow[T]:
 
 def _hurried(effect: Send) -> Flow[Response]:
     """Give a request no more time than there is, whatever it says itself."""
-    response: Response = yield Send(replace(effect.request, read_seconds=_HURRY_READ_SECONDS))
+    response: Response = yield Send(changed(effect.request, read_seconds=_HURRY_READ_SECONDS))
     return response
 
 

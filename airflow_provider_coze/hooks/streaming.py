@@ -18,6 +18,7 @@ from airflow_provider_coze.protocol.messages import (
     Send,
     Sleep,
     StreamCall,
+    changed,
 )
 from airflow_provider_coze.protocol.retry import RetryPolicy
 from airflow_provider_coze.protocol.sse import Decoder, Event
@@ -36,7 +37,7 @@ def until_then(
     if until is None:
         return call, retry
     patience = replace(retry, budget_seconds=min(retry.budget_seconds, max(0.0, until - clock())))
-    return replace(call, request=replace(call.request, left=lambda: until - clock())), patience
+    return changed(call, request=changed(call.request, left=lambda: until - clock())), patience
 
 
 def opened(what: StreamCall, retry: RetryPolicy) -> Flow[Response]:

@@ -7,13 +7,14 @@ and lets the run go on, and what an old copy of the schema objects to is looked 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_coze.errors import CozeAPIError, CozeError, CozeInputError, CozeNotFoundError, CozePermissionError
 from airflow_provider_coze.hooks.coze import CozeHook
 from airflow_provider_coze.protocol import flows
 from airflow_provider_coze.protocol.endpoints import workflow
+from airflow_provider_coze.protocol.messages import changed
 from airflow_provider_coze.protocol.parameters import problems
 from airflow_provider_coze.protocol.retry import RetryPolicy
 
@@ -75,7 +76,7 @@ class ParameterCheck:
     def _read(self, hook: CozeHook, key: _Key, log: Any) -> _Schema | None:
         """Read the schema; None: it cannot be had, which has been said."""
         asked = workflow.workflow_info(workflow_id=key[-1])
-        quick = replace(asked, request=replace(asked.request, read_seconds=_READ_SECONDS))
+        quick = changed(asked, request=changed(asked.request, read_seconds=_READ_SECONDS))
         try:
             info = hook.perform(flows.call(quick, _RETRY))
         except CozeNotFoundError:

@@ -12,7 +12,7 @@ import json
 import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, runtime_checkable
 from urllib.parse import urlsplit
 
@@ -28,7 +28,7 @@ from airflow_provider_coze.errors import (
 from airflow_provider_coze.protocol.envelope import is_expired_token, logid_in, open_envelope
 from airflow_provider_coze.protocol.json_text import read_json
 from airflow_provider_coze.protocol.layers import through
-from airflow_provider_coze.protocol.messages import Call, Flow, Replay, Request, Response, Send, Sleep
+from airflow_provider_coze.protocol.messages import Call, Flow, Replay, Request, Response, Send, Sleep, changed
 from airflow_provider_coze.protocol.retry import RetryPolicy
 
 __all__ = ["Credential", "FixedToken", "TokenCache", "TokenCaches", "signed", "with_token", "without"]
@@ -135,12 +135,12 @@ def without(secret: str, response: Response) -> Response:
     known = secret.encode()
     # What is shorter than any token is in every text; Airflow masks nothing under five characters either.
     repeats = len(known) >= _SHORTEST_TOKEN and known in response.body
-    return replace(response, body=response.body.replace(known, b"***")) if repeats else response
+    return changed(response, body=response.body.replace(known, b"***")) if repeats else response
 
 
 def with_token(request: Request, token: str) -> Request:
     """Return *request* with *token* in its header."""
-    return request.having({**request.headers, "Authorization": f"Bearer {token}"})
+    return changed(request, headers={**request.headers, "Authorization": f"Bearer {token}"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +317,7 @@ def _opened(response: Response, call: Call[_Token]) -> Mapping[str, Any]:
         return open_envelope(response, call)
     # What the envelope cannot read it quotes, and this may be a token: with a 502 around it, or cut off before its end.
     words = {name: body[name] for name in _WORDS if name in body} if isinstance(body, dict) else None
-    opened = open_envelope(replace(response, body=b"" if words is None else json.dumps(words).encode()), call)
+    opened = open_envelope(changed(response, body=b"" if words is None else json.dumps(words).encode()), call)
     return body if isinstance(body, dict) else opened
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
@@ -17,7 +17,7 @@ from airflow_provider_coze.errors import CozeInputError
 from airflow_provider_coze.protocol.endpoints.workflow import RUN_PATH
 from airflow_provider_coze.protocol.json_text import read_json
 from airflow_provider_coze.protocol.layers import through
-from airflow_provider_coze.protocol.messages import Flow, Request, Response, Send
+from airflow_provider_coze.protocol.messages import Flow, Request, Response, Send, changed
 
 __all__ = ["Dialect", "dialect_of", "spoken"]
 
@@ -83,7 +83,7 @@ def spoken(flow: Flow[T], dialect: Dialect) -> Flow[T]:
 
 def _request(request: Request, dialect: Dialect) -> Request:
     if request.path == RUN_PATH:
-        request = replace(request, path=dialect.run_path)
+        request = changed(request, path=dialect.run_path)
     if not dialect.studio:
         return request
     if missing := _missing_on_studio(request):
@@ -98,10 +98,10 @@ def _request(request: Request, dialect: Dialect) -> Request:
         )
     if found := _HISTORY.fullmatch(request.path):
         query = {"workflow_id": unquote(found[1]), "execute_id": unquote(found[2])}
-        return replace(request, path="/v1/workflow/get_run_history", query=query)
+        return changed(request, path="/v1/workflow/get_run_history", query=query)
     if isinstance(request.json, dict) and "workflow_version" in request.json:
         body = {("version" if name == "workflow_version" else name): value for name, value in request.json.items()}
-        return replace(request, json=body)
+        return changed(request, json=body)
     return request
 
 
@@ -121,7 +121,7 @@ def _names_conversation(body: object) -> bool:
 
 
 def _response(asked: Request, response: Response) -> Response:
-    response = replace(response, dialect="studio")
+    response = changed(response, dialect="studio")
     try:
         body = read_json(response.body)
     except ValueError:
@@ -136,7 +136,7 @@ def _response(asked: Request, response: Response) -> Response:
     body["data"] = _renamed(body.get("data"))
     if body["data"] is None:
         del body["data"]
-    return replace(response, body=json.dumps(body).encode())
+    return changed(response, body=json.dumps(body).encode())
 
 
 def _renamed(value: Any) -> Any:

@@ -25,7 +25,7 @@ from airflow_provider_coze.protocol import codes
 from airflow_provider_coze.protocol.endpoints import conversation as conversations
 from airflow_provider_coze.protocol.envelope import meaning_of
 from airflow_provider_coze.protocol.flows import call, read_chat
-from airflow_provider_coze.protocol.messages import Call, Flow, JsonValue, Replay, Sleep
+from airflow_provider_coze.protocol.messages import Call, Flow, JsonValue, Replay, Sleep, changed
 from airflow_provider_coze.protocol.models import Chat, Conversation, Message
 from airflow_provider_coze.protocol.pacing import SEARCH_POLLS
 from airflow_provider_coze.protocol.retry import RetryPolicy
@@ -90,7 +90,7 @@ def open_conversation(*, bot_id: str, meta_data: Mapping[str, str], retry: Retry
     """Make a conversation for one chat. Free; if the reply is lost another is made, and an empty one stays behind."""
     make = conversations.create_conversation(bot_id=bot_id, meta_data=meta_data)
     try:
-        return (yield from call(replace(make, replay=Replay.ALWAYS), retry))
+        return (yield from call(changed(make, replay=Replay.ALWAYS), retry))
     except CozeError as error:
         error.located("Nothing was started, so nothing is billed: this is the conversation that the chat was to have.")
         raise

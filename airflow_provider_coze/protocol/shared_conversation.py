@@ -11,12 +11,12 @@ backend/application/conversation/conversation.go of github.com/coze-dev/coze-stu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from airflow_provider_coze.errors import CozeError, CozeInputError
 from airflow_provider_coze.protocol.endpoints import conversation as conversations
 from airflow_provider_coze.protocol.flows import call
-from airflow_provider_coze.protocol.messages import Flow, Replay, Sleep
+from airflow_provider_coze.protocol.messages import Flow, Replay, Sleep, changed
 from airflow_provider_coze.protocol.models import Conversation
 from airflow_provider_coze.protocol.retry import RetryPolicy
 
@@ -66,7 +66,7 @@ def open_shared(shared: Shared, retry: RetryPolicy) -> Flow[tuple[Conversation, 
             bot_id=shared.bot_id, name=shared.name, meta_data={SHARED_FIELD: shared.marker}
         )
         # If the reply is lost another is made: they are found, and the oldest is used.
-        made = yield from call(replace(make, replay=Replay.ALWAYS), retry)
+        made = yield from call(changed(make, replay=Replay.ALWAYS), retry)
         yield Sleep(_SETTLE_SECONDS)
         listed = yield from _marked(shared, retry)
     except CozeInputError:

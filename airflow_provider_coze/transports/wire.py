@@ -6,7 +6,6 @@ import functools
 import json
 import secrets
 import ssl
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -19,7 +18,7 @@ from airflow_provider_coze.errors import (
     CozeStreamTimeoutError,
     CozeTransportError,
 )
-from airflow_provider_coze.protocol.messages import Request
+from airflow_provider_coze.protocol.messages import Request, changed
 
 __all__ = [
     "MAX_BODY_BYTES",
@@ -83,7 +82,7 @@ def content_of(request: Request) -> tuple[bytes | None, dict[str, str]]:
     """
     if request.stream:
         # What is compressed may be held back until a block of it is full.
-        request = replace(request, headers={"Accept-Encoding": "identity", **request.headers})
+        request = changed(request, headers={"Accept-Encoding": "identity", **request.headers})
     if request.files:
         content, kind = _multipart(request)
         return content, {**request.headers, "Content-Type": kind}

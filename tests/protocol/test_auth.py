@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import jwt
+import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -29,7 +29,7 @@ from airflow_provider_coze.errors import (
     CozeUnavailableError,
 )
 from airflow_provider_coze.protocol.auth import FixedToken, TokenCache, TokenCaches, signed, with_token
-from airflow_provider_coze.protocol.messages import Effect, FilePart, Flow, Request, Response, Send, Sleep
+from airflow_provider_coze.protocol.messages import Effect, FilePart, Flow, Request, Response, Send, Sleep, changed
 from airflow_provider_coze.settings import OAuthJWT, TokenAuth
 
 NOW = 1_764_900_000.0
@@ -119,12 +119,12 @@ def test_a_fixed_token_is_put_on_the_request_and_nothing_else_changes() -> None:
     flow = signed(once(READ), FixedToken("pat_1"), clock=clock)
     effect = next(flow)
     assert isinstance(effect, Send)
-    assert effect.request == replace(READ, headers={"X-Own": "kept", "Authorization": "Bearer pat_1"})
+    assert effect.request == changed(READ, headers={"X-Own": "kept", "Authorization": "Bearer pat_1"})
     assert result_of(flow, OK) is OK
 
 
 def test_an_unsigned_request_carries_no_token() -> None:
-    request = replace(READ, signed=False)
+    request = changed(READ, signed=False)
     assert next(signed(once(request), FixedToken("pat_1"), clock=clock)) == Send(request)
 
 
@@ -594,7 +594,6 @@ def test_the_rsa_library_is_loaded_only_to_sign() -> None:
 
 
 def test_a_signed_request_differs_in_nothing_but_its_token() -> None:
-    """It is made field by field: one that is added must not be forgotten."""
     request = Request(
         "POST",
         "/v1/files/upload",
@@ -610,7 +609,9 @@ def test_a_signed_request_differs_in_nothing_but_its_token() -> None:
         left=lambda: 4.0,
     )
     defaults = Request("GET", "/")
-    assert all(getattr(request, field.name) != getattr(defaults, field.name) for field in dataclasses.fields(Request))
+    assert all(
+        getattr(request, field.name) != getattr(defaults, field.name) for field in msgspec.structs.fields(Request)
+    )
     signed_one = with_token(request, "t0ken")
-    assert signed_one == dataclasses.replace(request, headers={"X-Name": "x", "Authorization": "Bearer t0ken"})
+    assert signed_one == changed(request, headers={"X-Name": "x", "Authorization": "Bearer t0ken"})
     assert signed_one.left is request.left

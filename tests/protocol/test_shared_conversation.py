@@ -12,6 +12,7 @@ from airflow_provider_coze.emulator.app import Emulator
 from airflow_provider_coze.emulator.default_world import ANALYST, ECHO_BOT
 from airflow_provider_coze.protocol import flows, shared_conversation
 from airflow_provider_coze.protocol.endpoints import conversation as conversations
+from airflow_provider_coze.protocol.messages import changed
 from airflow_provider_coze.protocol.retry import RetryPolicy
 from airflow_provider_coze.protocol.shared_conversation import SHARED_FIELD, Shared, find_shared, open_shared
 from tests.driving import NOON, Perform, VirtualTime, over_memory
@@ -98,9 +99,8 @@ def test_two_that_make_one_at_the_same_moment_agree_on_the_older(memory: Site) -
 
 
 def signed(site: Site, request: Any) -> Any:
-    import dataclasses
 
-    return dataclasses.replace(request, headers={"Authorization": f"Bearer {site.emulator.token}"})
+    return changed(request, headers={"Authorization": f"Bearer {site.emulator.token}"})
 
 
 def resumed(flow: Any, effect: Any) -> Any:

@@ -17,6 +17,7 @@ from airflow_provider_coze.sensors import starting
 from airflow_provider_coze.sensors.coze import CozeChatSensor, CozeWorkflowSensor
 from airflow_provider_coze.triggers.base import NET_SECONDS
 from tests import needs
+from tests.pages import SNIPPETS, run_page
 from tests.tasks import NOON, Coze, TaskInstance
 
 IDS = {"conversation_id": "7", "chat_id": "8"}
@@ -34,6 +35,11 @@ def chat(coze: Coze, seconds: float) -> dict[str, str]:
 
 
 # --- which do
+
+
+@needs.STARTS.mark
+def test_the_sensor_of_the_page_begins_in_the_triggerer() -> None:
+    assert run_page(SNIPPETS / "starting.py")["dag"].get_task("wait").start_from_trigger
 
 
 @needs.STARTS.mark

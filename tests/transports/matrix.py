@@ -13,7 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -32,7 +32,7 @@ from airflow_provider_coze.protocol import auth, flows, outputs
 from airflow_provider_coze.protocol.auth import TokenCaches
 from airflow_provider_coze.protocol.endpoints import account, chat, conversation, file, workflow
 from airflow_provider_coze.protocol.layers import through
-from airflow_provider_coze.protocol.messages import Call, Flow, Request, Response, Send
+from airflow_provider_coze.protocol.messages import Call, Flow, Request, Response, Send, changed
 from airflow_provider_coze.transports import aio
 from tests.ears import Ears, told_by
 
@@ -83,7 +83,7 @@ class Site:
 
     def prepared(self, request: Request) -> Any:
         """Carry a request out that is none of a test's: it brings about what the test then reads."""
-        signed = replace(request, headers={**request.headers, "Authorization": f"Bearer {TOKEN}"})
+        signed = changed(request, headers={**request.headers, "Authorization": f"Bearer {TOKEN}"})
         return json.loads(self.emulator.respond(signed).body)
 
     def asked(self, on: str) -> int:
@@ -302,7 +302,7 @@ class Matrix:
         return hook
 
     def _impatient(self, effect: Send) -> Flow[Response]:
-        response: Response = yield Send(replace(effect.request, read_seconds=self.site.patience))
+        response: Response = yield Send(changed(effect.request, read_seconds=self.site.patience))
         return response
 
     def _nothing_is_left(self, threads: set[threading.Thread]) -> None:

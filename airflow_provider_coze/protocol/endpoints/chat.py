@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-from airflow_provider_coze.protocol.messages import Call, JsonValue, Replay, Request, StreamCall, streamed
+from airflow_provider_coze.protocol.messages import Call, JsonValue, Replay, Request, StreamCall, changed, streamed
 from airflow_provider_coze.protocol.models import Chat, Message, records
 
 __all__ = [
@@ -131,7 +130,7 @@ def stream_tool_outputs(*, conversation_id: str, chat_id: str, tool_outputs: Seq
 
 def _as_stream(what: Call[Chat]) -> StreamCall:
     body = dict(what.request.json) if isinstance(what.request.json, Mapping) else {}
-    request = replace(what.request, json={**body, "stream": True}, stream=True)
+    request = changed(what.request, json={**body, "stream": True}, stream=True)
     return Call(request, streamed, what.replay, what.permission)
 
 
