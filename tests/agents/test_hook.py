@@ -147,6 +147,15 @@ def test_a_question_that_never_arrived_is_sent_again(coze: Coze, fault: Fault) -
     assert len(coze.ledger) == 1
 
 
+def test_a_lost_question_is_looked_for_long_enough_however_long_it_waited_to_be_sent(coze: Coze) -> None:
+    coze.script(scenarios.rate_limited(retry_after=20), on=SEND, times=1)
+    coze.script(scenarios.reset(), on=SEND, times=1)
+    assert ask(coze, ECHO_BOT).text == "You said: hello"
+    turned_away, lost, again = coze.times(SEND)
+    assert lost - turned_away >= 20
+    assert again - lost >= 5, "it might have been listed a moment later, and would be paid for twice"
+
+
 def test_a_lost_conversation_costs_nothing(coze: Coze) -> None:
     coze.script(scenarios.reset(after_commit=True), on="POST /v1/conversation/create", times=1)
     assert ask(coze, ECHO_BOT).text == "You said: hello"
