@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
@@ -74,6 +74,11 @@ class Request(msgspec.Struct, frozen=True):
         """Show what may be shown: a token or a prompt is not for logs."""
         return f"Request({self.method!r}, {self.path!r}, query={self.query!r}, files={self.files!r}, budget={self.budget!r})"
 
+    def __rich_repr__(self) -> Iterator[Any]:
+        """Show the same in tracebacks of rich, which Airflow's console prints; a struct's own shows every field."""
+        yield from (self.method, self.path)
+        yield from (("query", self.query), ("files", self.files), ("budget", self.budget))
+
 
 class Chunks(Protocol):
     """The body of a stream, as it comes, for one thread."""
@@ -118,6 +123,11 @@ class Response(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         """Show what may be shown: an answer is not for logs."""
         return f"Response({self.status}, {len(self.body)} bytes from {self.origin!r})"
+
+    def __rich_repr__(self) -> Iterator[Any]:
+        """Show the same in tracebacks of rich."""
+        yield self.status
+        yield from (("bytes", len(self.body)), ("origin", self.origin))
 
 
 class Replay(enum.Enum):
