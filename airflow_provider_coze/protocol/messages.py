@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
@@ -74,10 +74,10 @@ class Request(msgspec.Struct, frozen=True):
         """Show what may be shown: a token or a prompt is not for logs."""
         return f"Request({self.method!r}, {self.path!r}, query={self.query!r}, files={self.files!r}, budget={self.budget!r})"
 
-    def __rich_repr__(self) -> Iterator[Any]:
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
         """Show the same in tracebacks of rich, which Airflow's console prints; a struct's own shows every field."""
-        yield from (self.method, self.path)
-        yield from (("query", self.query), ("files", self.files), ("budget", self.budget))
+        shown = ("method", "path", "query", "files", "budget")
+        return [(name, getattr(self, name)) for name in shown]
 
 
 class Chunks(Protocol):
@@ -124,10 +124,9 @@ class Response(msgspec.Struct, frozen=True):
         """Show what may be shown: an answer is not for logs."""
         return f"Response({self.status}, {len(self.body)} bytes from {self.origin!r})"
 
-    def __rich_repr__(self) -> Iterator[Any]:
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
         """Show the same in tracebacks of rich."""
-        yield self.status
-        yield from (("bytes", len(self.body)), ("origin", self.origin))
+        return [("status", self.status), ("bytes", len(self.body)), ("origin", self.origin)]
 
 
 class Replay(enum.Enum):
