@@ -29,6 +29,7 @@ from airflow_provider_coze.protocol import codes, policy
 from airflow_provider_coze.protocol.pacing import CHAT_POLLS, RUN_POLLS, PollSchedule
 from tests.docs_chinese import in_chinese
 from tests.docs_site.names import fields_table, names_table
+from tests.versions import table as compatibility
 
 ROOT = Path(__file__).parents[1]
 
@@ -236,6 +237,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "fields": fields_table,
     "batch_lines": batch_lines,
     "batch_summary": batch_summary,
+    "compatibility": compatibility.table,
 }
 
 
