@@ -412,18 +412,22 @@ def test_cleanup_cancels_nothing(coze: Coze, work: Any) -> None:
 
 
 def test_the_event_loop_is_never_blocked(coze: Coze, work: Any, caplog: pytest.LogCaptureFixture) -> None:
-    trigger = work.taking(60)
     fire(coze, work.taking(1))  # imports, certificates
 
     async def watched() -> None:
         loop = asyncio.get_running_loop()
         loop.set_debug(True)
         loop.slow_callback_duration = 0.1
-        await afire(coze, trigger)
+        await afire(coze, work.taking(60))
 
-    with caplog.at_level(logging.WARNING, logger="asyncio"):
-        asyncio.run(watched())
-    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+    blocked: list[list[str]] = []
+    # A busy machine takes the processor away for 0.1 s now and then. What we do ourselves, we do each time.
+    while len(blocked) < 3 and (not blocked or blocked[-1]):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, logger="asyncio"):
+            asyncio.run(watched())
+        blocked.append([record.getMessage() for record in caplog.records if record.name == "asyncio"])
+    assert blocked[-1] == []
 
 
 def test_waiting_is_done_by_the_event_loop(coze: Coze, work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
