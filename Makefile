@@ -5,16 +5,23 @@ BIN := .venv/bin
 # Kept bytecode saves 8 s of each run: pytest rewrites the assertions of 150 modules, and again in each of its processes.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test unit compat agents properties chaos soak batch-soak scale screenshots bench docs dist changelog lint format lock clean
+.PHONY: demo test matrix unit compat agents properties chaos soak batch-soak scale screenshots bench docs dist changelog lint format lock clean
 demo:  ## emulator + a real Airflow + the quickstart DAG; KEEP=1 keeps them up, DAGS=folder runs the DAGs of that folder too
 	$(ENV) 3.3.2
 	@$(BIN)/python -m tests.airflow.demo $(if $(KEEP),--keep) $(if $(DAGS),--dags "$(DAGS)")
 test: unit agents  ## everything on the newest Airflow, the unit suite on the oldest, a look at those between
 	@$(BIN)/python -m tests.versions --ci
-	$(BIN)/python -m pytest -n auto -m "matrix and not airflow"
+	@$(MAKE) --no-print-directory matrix
 	$(ENV) release
 	@.venv-release/bin/python -m tests.release check
 	$(BIN)/python -m pytest -m "airflow and not compat"
+# The soaks wait more than they work, and what they judge is made once: beside the others, in a process of their own.
+SOAKS := tests/test_soak.py tests/test_batch_soak.py
+matrix:  ## every fault at every point, and the short soaks
+	$(ENV) 3.3.2
+	@$(BIN)/python -m pytest -q -m matrix $(SOAKS) & soaks=$$!; \
+	$(BIN)/python -m pytest -n auto -m "matrix and not airflow" $(SOAKS:%=--ignore=%); matrix=$$?; \
+	wait $$soaks && exit $$matrix
 unit:  ## the suite without Airflow processes and without the whole fault matrix: seconds
 	$(ENV) 3.3.2
 	$(BIN)/python -m pytest -n auto -m "not airflow and not matrix"
