@@ -1,15 +1,12 @@
-"""Perform flows on an event loop, with aiohttp. One session per site, process and event loop, shared by all who wait there."""
+"""Perform flows on an event loop, with aiohttp. Whose sessions they use is ``pools``'."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import os
-import weakref
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import NamedTuple, Self, TypeAlias, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 import aiohttp
 from multidict import CIMultiDict
@@ -19,25 +16,16 @@ from airflow_provider_coze.errors import CozeTransportError
 from airflow_provider_coze.protocol.messages import AsyncGate, Flow, Request, Response, Send
 from airflow_provider_coze.settings import Settings
 from airflow_provider_coze.transports import wire
-from airflow_provider_coze.transports.stages import Body, Connector, Stages, Watchdog
+from airflow_provider_coze.transports.pools import Pool, enter_pool, leave_pool, open_pool
+from airflow_provider_coze.transports.stages import Body, Stages
 
 __all__ = ["AioTransport", "adrive"]
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 _CHUNK_BYTES = 64 * 1024
 #: aiohttp gives whatever could have a body the type of one.
 _NO_TYPE = ("Content-Type",)
-#: Requests in flight to one site from one process. A read takes some 0.1 s, and the highest documented budget is 500 a second: this
-#: carries it when reads take five times as long. Connections are opened as they are needed.
-_MAX_CONNECTIONS = 256
-#: How long a connection that nobody uses stays open; aiohttp's own default, and stated because of the next number.
-_KEEP_ALIVE_SECONDS = 15.0
-#: How long a session outlives its last user, so that triggers which follow each other share one even after a lull. It costs no
-#: sockets: those close with the keep-alive.
-_LINGER_SECONDS = 600.0
 
 
 class AioTransport:
@@ -53,16 +41,16 @@ class AioTransport:
         self._settings = settings
         self._origin = wire.origin_of(settings.base_url)
         self._proxy = settings.proxy
-        self._pool: _Pool | None = None
+        self._pool: Pool | None = None
         # A look is the same request again and again, and most of what it is made of need not be made again.
         self._prepared: tuple[Request, _Prepared] | None = None
 
     async def __aenter__(self) -> Self:
-        pool = _open_pool(self._settings, self._origin)
+        pool = open_pool(self._settings, self._origin)
         if pool is None:
             # Loading certificates takes some 50 ms the first time, which is not for a loop that others share.
             await asyncio.to_thread(wire.tls_context, self._settings.verify)
-            pool = _enter_pool(self._settings, self._origin)
+            pool = enter_pool(self._settings, self._origin)
         pool.users += 1
         self._pool, self._proxy = pool, self._settings.proxy or pool.proxy
         return self
@@ -70,7 +58,7 @@ class AioTransport:
     async def __aexit__(self, *_: object) -> None:
         pool, self._pool = self._pool, None
         if pool is not None:
-            await _leave_pool(pool)
+            await leave_pool(pool)
 
     async def send(self, request: Request) -> Response:
         """Exchange one request for its whole answer, or for an open stream of events where the request asks for one.
@@ -274,81 +262,3 @@ _NO_CONNECTION = (
     aiohttp.InvalidURL,
     UnicodeError,
 )
-
-_Key: TypeAlias = "tuple[str, bool | str]"
-
-
-@dataclass(slots=True)
-class _Pool:
-    """One session, and how many are using it."""
-
-    session: aiohttp.ClientSession
-    watchdog: Watchdog
-    proxy: str | None  # that the environment names for this site
-    users: int = 0
-    idle_since: float = 0.0  # of the loop's clock; means nothing while there are users
-    guarded: bool = False  # True: the task that closes it has begun
-
-
-#: Keyed by the running loop: ``dag.test()`` runs every trigger in a loop of its own, and a session dies with its loop.
-_POOLS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Key, _Pool]] = weakref.WeakKeyDictionary()
-
-
-#: Keeps the tasks that close sessions alive until they are done; a loop holds its tasks only weakly.
-_CLOSING: set[asyncio.Task[None]] = set()
-
-
-def _open_pool(settings: Settings, origin: str) -> _Pool | None:
-    return _POOLS.get(asyncio.get_running_loop(), {}).get((origin, settings.verify))
-
-
-def _enter_pool(settings: Settings, origin: str) -> _Pool:
-    loop = asyncio.get_running_loop()
-    pools = _POOLS.setdefault(loop, {})
-    key: _Key = (origin, settings.verify)
-    pool = pools.get(key)
-    if pool is None:
-        watchdog = Watchdog(loop)
-        connector = Connector(
-            watchdog,
-            limit=_MAX_CONNECTIONS,
-            keepalive_timeout=_KEEP_ALIVE_SECONDS,
-            ssl=wire.tls_context(settings.verify),
-        )
-        # Tokens go with each request and never into the session; cookies of one task must not reach another.
-        session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": wire.USER_AGENT},
-        )
-        pool = pools[key] = _Pool(session, watchdog, wire.environment_proxy(settings.base_url))
-        task = loop.create_task(_close_when_idle(pools, key), name="close-coze-connections")
-        _CLOSING.add(task)
-        task.add_done_callback(_CLOSING.discard)
-        log.info("Opened a connection pool to %s", origin)
-    return pool
-
-
-async def _leave_pool(pool: _Pool) -> None:
-    pool.users -= 1
-    if not pool.users:
-        pool.idle_since = asyncio.get_running_loop().time()
-    if not pool.guarded:
-        # One turn of the loop, so that the closing task has begun: only then does cancelling it close the session.
-        await asyncio.sleep(0)
-
-
-async def _close_when_idle(pools: dict[_Key, _Pool], key: _Key) -> None:
-    """Close a session when nobody has come for a while, or when the loop ends: asyncio.run cancels and awaits its tasks."""
-    pool, clock = pools[key], asyncio.get_running_loop().time
-    pool.guarded = True
-    try:
-        rest = _LINGER_SECONDS
-        while rest > 0:
-            await asyncio.sleep(rest)
-            rest = _LINGER_SECONDS if pool.users else pool.idle_since + _LINGER_SECONDS - clock()
-    finally:
-        # Out of the table first: whoever comes while it closes must not get it.
-        del pools[key]
-        await pool.session.close()
-        log.info("Closed the connection pool to %s", key[0])

@@ -33,7 +33,7 @@ from airflow_provider_coze.protocol.auth import TokenCaches
 from airflow_provider_coze.protocol.endpoints import account, chat, conversation, file, workflow
 from airflow_provider_coze.protocol.layers import through
 from airflow_provider_coze.protocol.messages import Call, Flow, Request, Response, Send, changed
-from airflow_provider_coze.transports import aio
+from airflow_provider_coze.transports import pools
 from tests.ears import Ears, told_by
 
 TOKEN = "pat_FULLYRECOGNISABLETOKEN"
@@ -227,7 +227,7 @@ def over_aiohttp(hook: CozeHook, flow: Flow[Any]) -> Any:
             return await hook.aperform(flow)
         finally:
             await asyncio.sleep(0)
-            left = asyncio.all_tasks() - {asyncio.current_task()} - aio._CLOSING
+            left = asyncio.all_tasks() - {asyncio.current_task()} - pools._CLOSING
             if left:  # what has been cancelled ends by itself
                 _, left = await asyncio.wait(left, timeout=1)
             assert not left, f"tasks are left: {left}"

@@ -16,7 +16,7 @@ import pytest
 from airflow_provider_coze.errors import CozeTransportError
 from airflow_provider_coze.protocol.messages import Flow, Request, Send, Sleep
 from airflow_provider_coze.settings import Settings, TokenAuth
-from airflow_provider_coze.transports import aio
+from airflow_provider_coze.transports import pools
 from airflow_provider_coze.transports.aio import AioTransport, adrive
 from airflow_provider_coze.transports.sync import SyncTransport, drive
 from tests.transports.conftest import Certificate, Client
@@ -42,7 +42,7 @@ async def asent(given: Settings, *requests: Request) -> None:
 
 async def end_of_the_loop() -> None:
     """Do what asyncio.run does at its end: cancel what still runs, and let it finish."""
-    closing = [task for task in aio._CLOSING if task.get_loop() is asyncio.get_running_loop()]
+    closing = [task for task in pools._CLOSING if task.get_loop() is asyncio.get_running_loop()]
     for task in closing:
         task.cancel()
     await asyncio.gather(*closing, return_exceptions=True)
@@ -103,10 +103,10 @@ async def test_one_that_comes_soon_after_the_last_finds_the_connection_open(
 async def test_a_session_that_nobody_uses_is_closed_after_a_while(
     sessions: list[aiohttp.ClientSession], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aio, "_LINGER_SECONDS", 0.01)
+    monkeypatch.setattr(pools, "_LINGER_SECONDS", 0.01)
     with Loopback() as server:
         await asent(settings(server.url), READ)
-        await asyncio.gather(*aio._CLOSING)
+        await asyncio.gather(*pools._CLOSING)
         assert sessions[0].closed
         await asent(settings(server.url), READ)
     assert len(sessions) == 2
@@ -115,7 +115,7 @@ async def test_a_session_that_nobody_uses_is_closed_after_a_while(
 async def test_the_while_does_not_end_a_session_that_is_used_again(
     sessions: list[aiohttp.ClientSession], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aio, "_LINGER_SECONDS", 0.01)
+    monkeypatch.setattr(pools, "_LINGER_SECONDS", 0.01)
     with Loopback() as server:
         await asent(settings(server.url), READ)
         async with AioTransport(settings(server.url)) as transport:
@@ -127,7 +127,7 @@ async def test_the_while_does_not_end_a_session_that_is_used_again(
 async def test_a_lull_closes_the_connections_and_keeps_the_session(
     sessions: list[aiohttp.ClientSession], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aio, "_KEEP_ALIVE_SECONDS", 0.01)
+    monkeypatch.setattr(pools, "_KEEP_ALIVE_SECONDS", 0.01)
     with Loopback() as server:
         await asent(settings(server.url), READ)
         await asyncio.to_thread(server.wait_until_all_have_gone)
@@ -218,7 +218,7 @@ async def test_a_wait_that_is_cancelled_in_the_middle_of_a_request_closes_what_i
             await task
         await end_of_the_loop()
         assert sessions[0].closed
-        assert not aio._POOLS.get(asyncio.get_running_loop())
+        assert not pools._POOLS.get(asyncio.get_running_loop())
 
 
 async def test_one_wait_that_is_cancelled_leaves_the_others_alone() -> None:
@@ -239,7 +239,7 @@ async def test_a_failed_wait_leaves_the_pool_as_it_was() -> None:
     with Loopback(Peer.close) as server, pytest.raises(CozeTransportError):
         await asent(settings(server.url), READ)
     await end_of_the_loop()
-    assert not aio._POOLS.get(asyncio.get_running_loop())
+    assert not pools._POOLS.get(asyncio.get_running_loop())
 
 
 async def test_an_answer_that_switches_protocols_leaves_nothing_open() -> None:
