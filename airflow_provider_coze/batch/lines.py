@@ -15,6 +15,7 @@ _COMPACT: dict[str, Any] = {"separators": (",", ":"), "allow_nan": False, "defau
 #: Made once: ``json.dumps`` with separators makes an encoder for each call.
 _encode = json.JSONEncoder(ensure_ascii=False, **_COMPACT).encode
 _encode_escaped = json.JSONEncoder(**_COMPACT).encode
+_encode_plain = msgspec.json.Encoder().encode
 
 
 def to_line(value: Any) -> bytes:
@@ -34,9 +35,6 @@ def plain_to_line(value: Mapping[str, Any]) -> bytes:
         return _encode_plain(value)
     except UnicodeError:  # the half of a surrogate pair
         return to_line(value)
-
-
-_encode_plain = msgspec.json.Encoder().encode
 
 
 def _plain(value: Any) -> Any:

@@ -23,9 +23,8 @@ class Doubt:
     at: float  # Unix seconds: when it was sent, or was about to be
     conversation_id: str | None = None  # where its chat would be. None: in one that Coze makes, or it is a run
     waits: int = 0  # times that Coze could not be reached to find out
-    lost_at: float | None = (
-        None  # Unix seconds: when its reply was lost; it may have waited to be sent. None: by an earlier process
-    )
+    # Unix seconds: when its reply was lost, for it may have waited to be sent. None: an earlier process lost it.
+    lost_at: float | None = None
 
     @property
     def sent_at(self) -> float:

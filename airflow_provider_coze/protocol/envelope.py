@@ -90,6 +90,18 @@ def open_envelope(response: Response, call: Call[Any]) -> Mapping[str, Any]:
     raise _refusal(response, call, body or {}, code)
 
 
+class _OfChat(msgspec.Struct):
+    status: str
+
+
+class _WithStatus(msgspec.Struct):
+    code: int
+    data: _OfChat
+
+
+_read_status = msgspec.json.Decoder(_WithStatus).decode
+
+
 def status_in(response: Response) -> str | None:
     """Return ``data.status`` of an answer that plainly says yes, and None of any other: for who looks at the same thing again and again.
 
@@ -102,18 +114,6 @@ def status_in(response: Response) -> str | None:
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
     return body.data.status if body.code == 0 else None
-
-
-class _OfChat(msgspec.Struct):
-    status: str
-
-
-class _WithStatus(msgspec.Struct):
-    code: int
-    data: _OfChat
-
-
-_read_status = msgspec.json.Decoder(_WithStatus).decode
 
 
 def is_expired_token(response: Response) -> bool:

@@ -50,7 +50,22 @@ class FilePart:
     content_type: str = "application/octet-stream"
 
 
-class Request(msgspec.Struct, frozen=True):
+class _Discreet(msgspec.Struct, frozen=True):
+    """What shows only some of itself, in logs and in tracebacks: a token, a prompt or an answer is not for them.
+
+    Also to rich, whose tracebacks Airflow's console prints: a struct tells rich every field by itself.
+    """
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Return the names and values that may be shown."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        """Show those."""
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
+
+class Request(_Discreet, frozen=True):
     """One HTTP request, relative to the base URL of a connection.
 
     The body is ``json``, or ``files``, or ``body``; at most one of them is given.
@@ -70,14 +85,9 @@ class Request(msgspec.Struct, frozen=True):
     # Of a stream: seconds until the caller's deadline, asked again and again; None: it may go on for ever.
     left: Callable[[], float] | None = None
 
-    def __repr__(self) -> str:
-        """Show what may be shown: a token or a prompt is not for logs."""
-        return f"Request({self.method!r}, {self.path!r}, query={self.query!r}, files={self.files!r}, budget={self.budget!r})"
-
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """Show the same in tracebacks of rich, which Airflow's console prints; a struct's own shows every field."""
-        shown = ("method", "path", "query", "files", "budget")
-        return [(name, getattr(self, name)) for name in shown]
+        """Show no headers and no body."""
+        return [(name, getattr(self, name)) for name in ("method", "path", "query", "files", "budget")]
 
 
 class Chunks(Protocol):
@@ -110,7 +120,7 @@ class AsyncChunks(Protocol):
         ...
 
 
-class Response(msgspec.Struct, frozen=True):
+class Response(_Discreet, frozen=True):
     """One HTTP response: read to its end, or an open stream."""
 
     status: int
@@ -120,12 +130,8 @@ class Response(msgspec.Struct, frozen=True):
     stream: Chunks | AsyncChunks | None = None  # whoever has it closes it
     dialect: str = "cloud"  # of the connection: the kind of server that is expected to have answered
 
-    def __repr__(self) -> str:
-        """Show what may be shown: an answer is not for logs."""
-        return f"Response({self.status}, {len(self.body)} bytes from {self.origin!r})"
-
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """Show the same in tracebacks of rich."""
+        """Show no answer, but how long it is."""
         return [("status", self.status), ("bytes", len(self.body)), ("origin", self.origin)]
 
 

@@ -70,9 +70,8 @@ def query_of(request: Request) -> str:
     for value in request.query.values():
         if not (value.isalnum() and value.isascii()):
             return urlencode(request.query)
-    return "&".join(
-        [f"{name}={value}" for name, value in request.query.items()]
-    )  # ids need no encoding, names never do
+    # Ids need no encoding, names never do; urlencode takes twice as long.
+    return "&".join([f"{name}={value}" for name, value in request.query.items()])
 
 
 def content_of(request: Request) -> tuple[bytes | None, dict[str, str]]:
