@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow_provider_coze.agents.contract import ManagedAgentRejected, ManagedAgentRequest
 from airflow_provider_coze.errors import CozeInputError
+from airflow_provider_coze.protocol.endpoints import chat
 from airflow_provider_coze.protocol.inputs import chat_problems
 from airflow_provider_coze.protocol.messages import JsonValue
 
@@ -14,18 +15,8 @@ __all__ = ["OPTIONS", "chat_arguments", "seconds_of"]
 
 #: Most bots answer within seconds; a bot with slow tools needs more. As of ``CozeChatOperator``.
 _TIMEOUT_SECONDS = 300.0
-#: Further fields of a chat, by Coze's names, https://www.coze.cn/open/docs/developer_guides/chat_v3; ``user_id`` is one of ours.
-_CHAT_OPTIONS = (
-    "custom_variables",
-    "meta_data",
-    "parameters",
-    "extra_params",
-    "shortcut_command",
-    "bot_version",
-    "publish_status",
-)
 #: What ``vendor_options`` may hold: nothing that would make it another bot, conversation or account.
-OPTIONS = ("user_id", *_CHAT_OPTIONS)
+OPTIONS = ("user_id", *chat.OPTIONS)
 #: The marker by which a chat is found when its reply is lost is one of Coze's 16 pairs of meta_data.
 _OWN_META_DATA = 1
 
@@ -43,7 +34,7 @@ def chat_arguments(bot_id: str, request: ManagedAgentRequest, *, user_id: str) -
     ]
     problems += _timeout_problems(request.timeout)
     asked_by = options.get("user_id", user_id)
-    chat_options = {name: options.get(name) for name in _CHAT_OPTIONS}
+    chat_options = {name: options.get(name) for name in chat.OPTIONS}
     if isinstance(request.prompt, str) and not request.prompt.strip():
         raise ManagedAgentRejected("The prompt is empty. Ask again, with the question in it.")
     messages = None if request.messages is None else [_message(message) for message in request.messages]

@@ -124,9 +124,9 @@ class CozeManagedAgentHook(CozeHook, BaseManagedAgentHook):
         timeout = seconds_of(request)
         with talking():  # a model may call several tools at once, each in a thread
             self.get_conn()  # reads the connection, and keeps it
-        self._ask(arguments, request.session_id, state, until=self.clock() + timeout)
+        chat = self._ask(arguments, request.session_id, state, until=self.clock() + timeout)
         since = self.clock()  # the time for the answer; sending the question had as much
-        chat = self._waited(state, since, until=since + timeout)
+        chat = self._waited(chat, state, since, until=since + timeout)
         waited = self.clock() - since
         answer = self._perform(
             flows.chat_answer(chat, self.retry, waited=waited), until=since + timeout + _LEAST_READ_SECONDS
@@ -145,20 +145,12 @@ class CozeManagedAgentHook(CozeHook, BaseManagedAgentHook):
 
     # --- asking, once
 
-    def _ask(self, arguments: Mapping[str, Any], session_id: str | None, state: _Asking, *, until: float) -> None:
+    def _ask(self, arguments: Mapping[str, Any], session_id: str | None, state: _Asking, *, until: float) -> Chat:
         """Send the question so that its chat can be found, and find that if the reply is lost."""
         marker = f"agent/{uuid.uuid4().hex}"
         retry = replace(self.retry, budget_seconds=min(self.retry.budget_seconds, until - self.clock()))
         conversation_id = session_id or self._new_conversation(arguments["bot_id"], marker, retry, until)
         call = create_chat(**_with_marker(arguments, marker), conversation_id=conversation_id)
-        search = recovery.Search(
-            conversation_id=conversation_id,
-            marker=marker,
-            dedicated=session_id is None,
-            sent_at=self.clock(),
-            clock=self.clock,
-            until=until,
-        )
         try:
             chat = self._perform(flows.call(call, retry), until)
         except CozeError as error:
@@ -171,20 +163,27 @@ class CozeManagedAgentHook(CozeHook, BaseManagedAgentHook):
                 _name(error),
                 conversation_id,
             )
-            # Not since the question was about to be sent: it may have waited for its turn, or for a site with too many requests.
-            chat = self._found(call, replace(search, sent_at=self.clock()), retry)
+            search = recovery.Search(
+                conversation_id=conversation_id,
+                marker=marker,
+                dedicated=session_id is None,
+                sent_at=self.clock(),  # or before; it may have waited for its turn, or for a site with too many requests
+                clock=self.clock,
+                until=until,
+            )
+            chat = self._found(call, search, retry, until)
         state.asked, state.chat = True, chat
         self.log.info("Bot %s was asked, in chat %s of conversation %s", arguments["bot_id"], chat.id, conversation_id)
+        return chat
 
     def _new_conversation(self, bot_id: str, marker: str, retry: RetryPolicy, until: float) -> str:
         flow = recovery.open_conversation(bot_id=bot_id, meta_data={MARKER_FIELD: marker}, retry=retry)
         return self._perform(flow, until).id
 
-    def _found(self, call: Call[Chat], search: recovery.Search, retry: RetryPolicy) -> Chat:
+    def _found(self, call: Call[Chat], search: recovery.Search, retry: RetryPolicy, until: float) -> Chat:
         """Find the chat whose reply was lost, or send it again if it never arrived."""
-        assert search.until is not None  # noqa: S101 - _ask gives it
         try:
-            return self._perform(recovery.send_chat(call, search, retry, in_doubt=True), search.until)
+            return self._perform(recovery.send_chat(call, search, retry, in_doubt=True), until)
         except CozeOutcomeUnknownError as error:
             raise CozeOutcomeUnknownError(
                 f"A question was sent in conversation {search.conversation_id!r}, the reply was lost, and the conversation names no chat: "
@@ -194,20 +193,19 @@ class CozeManagedAgentHook(CozeHook, BaseManagedAgentHook):
 
     # --- waiting
 
-    def _waited(self, state: _Asking, since: float, *, until: float) -> Chat:
+    def _waited(self, chat: Chat, state: _Asking, since: float, *, until: float) -> Chat:
         """Wait for the end of the chat, and cancel it when the time is up.
 
         :raises CozeChatTimeoutError: it had no answer in time.
         """
-        assert state.chat is not None  # noqa: S101 - _ask has set it
         watch = flows.Watch(TASK_POLLS, since=since, until=until, clock=self.clock)
-        while chat_phase(state.chat.status) in WAITING:
-            seen = state.chat.status
-            state.chat = self._perform(flows.watch_chat(state.chat, watch), until)
-            if state.chat.status == seen:
-                return end_late(self, self.log, state.chat, waited=self.clock() - since, cancel=True)
-            log_chat(self.log, state.chat, self.clock() - since)
-        return state.chat
+        while chat_phase(chat.status) in WAITING:
+            seen = chat.status
+            chat = state.chat = self._perform(flows.watch_chat(chat, watch), until)
+            if chat.status == seen:
+                return end_late(self, self.log, chat, waited=self.clock() - since, cancel=True)
+            log_chat(self.log, chat, self.clock() - since)
+        return chat
 
     def _perform(self, flow: Flow[T], until: float) -> T:
         """Perform a flow whose requests take no longer than there is time."""

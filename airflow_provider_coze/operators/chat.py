@@ -286,18 +286,11 @@ class CozeChatOperator(AskingOperator):
     def _checked(self) -> dict[str, Any]:
         """Return the arguments of the chat, all checked, now that templates are rendered."""
         from airflow_provider_coze.operators.file_inputs import stand_ins, stand_ins_in_messages
+        from airflow_provider_coze.protocol.endpoints.chat import OPTIONS
         from airflow_provider_coze.protocol.inputs import chat_problems
 
         restore_texts(self, _TEXTS)
-        options: dict[str, JsonValue] = {
-            "custom_variables": self.custom_variables,
-            "meta_data": self.meta_data,
-            "parameters": self.parameters,
-            "extra_params": self.extra_params,
-            "shortcut_command": self.shortcut_command,
-            "bot_version": self.bot_version,
-            "publish_status": self.publish_status,
-        }
+        options: dict[str, JsonValue] = {name: getattr(self, name) for name in OPTIONS}
         user_id = f"airflow:{self.dag_id}.{self.task_id}" if self.user_id is None else self.user_id
         self._refuse(
             self._waiting_problems()

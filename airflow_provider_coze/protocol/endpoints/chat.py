@@ -10,6 +10,7 @@ from airflow_provider_coze.protocol.models import Chat, Message, records
 
 __all__ = [
     "BUDGET",
+    "OPTIONS",
     "cancel_chat",
     "chat_messages",
     "create_chat",
@@ -20,6 +21,16 @@ __all__ = [
 ]
 
 BUDGET = "chat"
+#: Further body fields of a chat that whoever asks may set, by Coze's names.
+OPTIONS = (
+    "custom_variables",
+    "meta_data",
+    "parameters",
+    "extra_params",
+    "shortcut_command",
+    "bot_version",
+    "publish_status",
+)
 
 
 def create_chat(
@@ -36,8 +47,7 @@ def create_chat(
     The answer comes at once and holds ids, not words; without *conversation_id* Coze makes a conversation.
 
     :param additional_messages: the last one is this turn's question, with role ``user``.
-    :param options: further body fields by Coze's names: custom_variables, meta_data, parameters, extra_params,
-        shortcut_command, bot_version, publish_status, enable_card. Those that are None are left out.
+    :param options: further body fields by Coze's names: :data:`OPTIONS`, enable_card. Those that are None are left out.
     """
     body: dict[str, JsonValue] = {
         "bot_id": bot_id,
