@@ -323,13 +323,8 @@ class CozeChatflowOperator(CozeOperator):
         from airflow_provider_coze.protocol.inputs import chatflow_problems
 
         restore_texts(self, _TEXTS)
-        options: dict[str, JsonValue] = {
-            "bot_id": self.bot_id,
-            "app_id": self.app_id,
-            "ext": self.ext,
-            "workflow_version": self.workflow_version,
-            "connector_id": self.connector_id,
-        }
+        names = ("bot_id", "app_id", "ext", "workflow_version", "connector_id")
+        options: dict[str, JsonValue] = {name: getattr(self, name) for name in names}
         self._refuse(
             self._waiting_problems()
             + chatflow_problems(

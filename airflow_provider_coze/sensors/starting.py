@@ -14,10 +14,10 @@ __all__ = ["begin_in_triggerer"]
 _AT_HAND = frozenset({"params", "dag_run", "run_id", "ds", "ds_nodash", "ts", "ts_nodash", "logical_date"})
 
 
-def begin_in_triggerer(task: Any, trigger: str, ids: tuple[str, ...], **more: Any) -> bool:
-    """Have the scheduler give a task to the triggerer at once; tell whether it will.
+def begin_in_triggerer(task: Any, trigger: str, ids: tuple[str, ...], **more: Any) -> None:
+    """Have the scheduler give a task to the triggerer at once, where that can be done.
 
-    It will not, and the task begins on a worker, before Airflow 3.3; in a mapped task group; with an *execution_timeout*, because Airflow
+    It cannot, and the task begins on a worker, before Airflow 3.3; in a mapped task group; with an *execution_timeout*, because Airflow
     would end the task itself at that moment, without our error; with an id that can only be found out on a worker; and in a DAG whose
     templates have filters or brackets of its own, which its serialised form lacks.
 
@@ -31,10 +31,10 @@ def begin_in_triggerer(task: Any, trigger: str, ids: tuple[str, ...], **more: An
         or _is_mapped(task)
         or _has_own_words(task)
     ):
-        return False
+        return
     found = {name: _template(getattr(task, name)) for name in (*ids, "coze_conn_id")}
     if None in found.values():
-        return False
+        return
     from airflow_provider_coze.compat import StartTriggerArgs
     from airflow_provider_coze.triggers.base import NET_SECONDS
 
@@ -47,7 +47,6 @@ def begin_in_triggerer(task: Any, trigger: str, ids: tuple[str, ...], **more: An
         timeout=timedelta(seconds=task.timeout + NET_SECONDS),
     )
     task.start_from_trigger = True
-    return True
 
 
 def _template(value: Any) -> str | None:

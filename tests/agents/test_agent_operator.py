@@ -57,7 +57,7 @@ def executed(toolset: ManagedAgentToolset, *, store: Store | None = None, **opti
     ti = SimpleNamespace(
         dag_id="d", task_id="decide", run_id="r", map_index=-1, try_number=1, id="1", xcom_push=lambda **_: None
     )
-    return decide.execute({"ti": ti, "task_instance": ti, "task_state_store": store})  # type: ignore[arg-type]
+    return decide.execute({"ti": ti, "task_instance": ti, "task_state_store": store})
 
 
 def thinking(*steps: Callable[[list[ModelMessage]], ModelResponse]) -> Agent[None, str]:
@@ -76,7 +76,7 @@ def asks(prompt: str) -> Callable[[list[ModelMessage]], ModelResponse]:
 
 def repeats(messages: list[ModelMessage]) -> ModelResponse:
     """End with the words of the last tool."""
-    return ModelResponse(parts=[TextPart(str(messages[-1].parts[0].content))])  # type: ignore[union-attr]
+    return ModelResponse(parts=[TextPart(str(messages[-1].parts[0].content))])
 
 
 def test_the_operator_asks_the_bot_and_returns_what_comes_of_it(coze: Coze) -> None:
@@ -105,7 +105,7 @@ def test_the_model_puts_a_question_otherwise_when_the_bot_wants_that(coze: Coze)
     coze.script(scenarios.error(4014), on=SEND)
 
     def again(messages: list[ModelMessage]) -> ModelResponse:
-        assert "Rephrase" in str(messages[-1].parts[0].content)  # type: ignore[union-attr]
+        assert "Rephrase" in str(messages[-1].parts[0].content)
         return asks("in other words")(messages)
 
     found = thinking(asks("as it came"), again, repeats).run_sync("go", toolsets=[toolset(coze)])
@@ -125,7 +125,7 @@ def test_questions_of_one_turn_are_asked_side_by_side(coze: Coze) -> None:
         return ModelResponse(parts=[ToolCallPart(TOOL, {"prompt": each}) for each in ("one", "two")])
 
     def told(messages: list[ModelMessage]) -> ModelResponse:
-        return ModelResponse(parts=[TextPart(" ".join(str(part.content) for part in messages[-1].parts))])  # type: ignore[union-attr]
+        return ModelResponse(parts=[TextPart(" ".join(str(part.content) for part in messages[-1].parts))])
 
     found = thinking(both, told).run_sync("go", toolsets=[toolset(coze)])
     assert found.output == "You said: one You said: two"

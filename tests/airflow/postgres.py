@@ -7,12 +7,12 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.airflow import debian
 from tests.airflow.processes import Processes, free_port
 
 #: PostgreSQL refuses to run as root; Debian's package makes this user.
@@ -90,18 +90,7 @@ def find_binaries() -> Path | None:
 
 def install() -> Path:
     """Install Debian's server package, without starting the cluster that comes with it."""
-    if shutil.which("apt-get") is None:
-        raise RuntimeError("No PostgreSQL server found, and no apt-get to install one: put initdb and postgres on PATH")
-    print("Installing PostgreSQL …", file=sys.stderr, flush=True)
-    root = [] if os.getuid() == 0 else ["sudo", "-n"]
-    # RUNLEVEL=1: in single-user mode Debian's maintainer scripts start no service.
-    settings = ["env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1"]
-    for command in (["update"], ["install", "-y", "--no-install-recommends", "postgresql"]):
-        done = subprocess.run(
-            [*root, *settings, "apt-get", "-q", *command], stdout=subprocess.PIPE, text=True, check=False
-        )
-        if done.returncode != 0:
-            raise RuntimeError(f"apt-get {command[0]} failed with {done.returncode}:\n{done.stdout[-2000:]}")
+    debian.install("postgresql", "PostgreSQL", "initdb and postgres")
     if (binaries := find_binaries()) is None:
         raise RuntimeError(
             "Debian's package `postgresql` is installed, but its programs are not in /usr/lib/postgresql"

@@ -127,7 +127,7 @@ def _member(member: griffe.Attribute, name: str) -> str:
 def _attribute(found: griffe.Object, path: str, kind: str) -> str:
     options = f":type: {found.annotation}\n" if getattr(found, "annotation", None) else ""
     if kind == "data":
-        options = f":value: {found.value}\n"  # type: ignore[attr-defined]
+        options = f":value: {found.value}\n"
     return _directive(kind, path, f"{options}\n{_told(found) or _comment(found)}", options=bool(options))
 
 

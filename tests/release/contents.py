@@ -112,7 +112,7 @@ def _requirement(line: str) -> str:
 
 def _entry_point_problems(text: str, project: Mapping[str, Any]) -> Iterator[str]:
     parser = configparser.ConfigParser(delimiters="=")
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.optionxform = str
     parser.read_string(text)
     found = {section: dict(parser[section]) for section in parser.sections()}
     wanted = dict(project["entry-points"])

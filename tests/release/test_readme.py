@@ -16,7 +16,7 @@ from tests.env.bootstrap import ROOT
 def hook(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return ``hatch_build.py``; what hatchling has of it is not installed beside Airflow."""
     interface = ModuleType("hatchling.metadata.plugin.interface")
-    interface.MetadataHookInterface = object  # type: ignore[attr-defined]
+    interface.MetadataHookInterface = object
     monkeypatch.setitem(sys.modules, interface.__name__, interface)
     spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
     assert spec

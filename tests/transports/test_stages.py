@@ -30,8 +30,8 @@ class _Clock:
 
 
 def sent(clock: _Clock) -> Stages:
-    stages = Stages(Watchdog(clock), CONNECT, READ, hurried=False, reads_too=True)  # type: ignore[arg-type]
-    stages.sending(SimpleNamespace(at=0.0))  # type: ignore[arg-type]
+    stages = Stages(Watchdog(clock), CONNECT, READ, hurried=False, reads_too=True)
+    stages.sending(SimpleNamespace(at=0.0))
     return stages
 
 

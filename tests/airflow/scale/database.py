@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-import psycopg2  # type: ignore[import-untyped]
+import psycopg2
 
 
 class Database:

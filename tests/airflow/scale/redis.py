@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.airflow import debian
 from tests.airflow.processes import Processes
 
 #: A path of more than 107 characters is no address of a Unix socket, so the directory is not where a long TMPDIR says.
@@ -43,18 +41,7 @@ def redis() -> Iterator[Path]:
 
 def install() -> str:
     """Install Debian's server package, without starting the service that comes with it."""
-    if shutil.which("apt-get") is None:
-        raise RuntimeError("No Redis server found, and no apt-get to install one: put redis-server on PATH")
-    print("Installing Redis …", file=sys.stderr, flush=True)
-    root = [] if os.getuid() == 0 else ["sudo", "-n"]
-    # RUNLEVEL=1: in single-user mode Debian's maintainer scripts start no service.
-    settings = ["env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1"]
-    for command in (["update"], ["install", "-y", "--no-install-recommends", "redis-server"]):
-        done = subprocess.run(
-            [*root, *settings, "apt-get", "-q", *command], stdout=subprocess.PIPE, text=True, check=False
-        )
-        if done.returncode != 0:
-            raise RuntimeError(f"apt-get {command[0]} failed with {done.returncode}:\n{done.stdout[-2000:]}")
+    debian.install("redis-server", "Redis", "redis-server")
     if (binary := shutil.which("redis-server")) is None:
         raise RuntimeError("Debian's package `redis-server` is installed, but there is no redis-server on PATH")
     return binary
