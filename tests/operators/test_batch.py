@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import logging
@@ -391,6 +392,18 @@ def test_an_input_that_breaks_while_it_is_read_fails_the_task_and_a_retry_goes_o
     assert 0 < len(plain.coze.ledger) <= 256
     plain.chats([f"row {index}" for index in range(270)], try_number=2, max_in_flight=300)
     assert len(plain.outputs) == len(plain.coze.ledger) == 270
+
+
+def test_while_it_runs_garbage_is_looked_for_less_often_and_afterwards_as_before(plain: Batches) -> None:
+    before, seen = gc.get_threshold(), []
+
+    def looking() -> Any:
+        seen.append(gc.get_threshold()[0])
+        yield "row"
+
+    plain.chats(looking())
+    assert seen[-1] > before[0]
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)
 
 
 class TestWords:
