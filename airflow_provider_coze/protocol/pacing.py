@@ -34,14 +34,15 @@ class PollSchedule:
 
         :param age: seconds since the work began.
         :param left: seconds until the deadline; the last look is made right at it. None: no deadline.
-        :param chance: a number of [0, 1) that spreads the looks of tasks which began together: up to a fifth earlier, while they
-            are young a twentieth.
+        :param chance: a number of [0, 1) that spreads the looks of tasks which began together: up to a tenth earlier, while they
+            are young a twentieth. Not more, because a crowd's intervals are all stretched by one factor, and whoever's are longer
+            than the others' by chance notices an end later than in one round of all.
         """
         if left is not None and left <= 0:
             return None
         early = next((moment for moment in self.early if moment >= age + _MIN_POLL_SECONDS), None)
         if early is None:
-            wait = min(self.ceiling_seconds, max(self.first_seconds, age / 4)) * (1 - 0.2 * chance)
+            wait = min(self.ceiling_seconds, max(self.first_seconds, age / 4)) * (1 - 0.1 * chance)
         else:
             wait = min(self.ceiling_seconds, early - age) * (1 - 0.05 * chance)
         wait = max(_MIN_POLL_SECONDS, wait)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from airflow_provider_coze.protocol.pacer import Pacer, Ticket
+from airflow_provider_coze.protocol.pacing import CHAT_POLLS
 
 EPOCH = 1_764_849_600.0
 #: `make test` runs these with the rest, `make unit`, which has a minute, does not.
@@ -68,18 +69,24 @@ class Waiter:
     """Something that is looked at again and again."""
 
     def __init__(
-        self, world: Simulated, interval: float, takes: float = 0.1, first: float | None = None, **how: float
+        self,
+        world: Simulated,
+        interval: float | Callable[[], float],
+        takes: float = 0.1,
+        first: float | None = None,
+        **how: float,
     ) -> None:
-        self.world, self.interval, self.takes, self.how = world, interval, takes, how
+        self.world, self.takes, self.how = world, takes, how
+        self.interval = interval if callable(interval) else lambda: interval
         self.looks: list[float] = []
-        self.look(interval if first is None else first)
+        self.look(self.interval() if first is None else first)
 
     def look(self, after: float) -> None:
         self.world.ask(self.seen, after, **self.how)  # type: ignore[arg-type]
 
     def seen(self, now: float) -> None:
         self.looks.append(now)
-        self.world.at(now + self.takes, lambda: self.look(self.interval))
+        self.world.at(now + self.takes, lambda: self.look(self.interval()))
 
     def gaps(self, since: float = 0.0) -> list[float]:
         return [later - earlier for earlier, later in itertools.pairwise(self.looks) if earlier >= EPOCH + since]
@@ -131,7 +138,7 @@ def test_when_too_many_wait_all_intervals_stretch_by_the_same_factor() -> None:
     old, young = crowd(world, 400, interval=10.0, seed=1), crowd(world, 40, interval=2.0, seed=2)  # 60 a second
     world.run(900)
     means = [
-        sum(gaps) / len(gaps) / waiters[0].interval
+        sum(gaps) / len(gaps) / waiters[0].interval()
         for waiters in (old, young)
         if (gaps := [gap for waiter in waiters for gap in waiter.gaps(since=300)])
     ]
@@ -143,9 +150,13 @@ def test_when_too_many_wait_all_intervals_stretch_by_the_same_factor() -> None:
 
 
 def test_what_ends_is_noticed_within_the_interval_of_the_moment() -> None:
-    """The lag of a watch: from a random moment to its next look."""
+    """The lag of a watch: from a random moment to its next look. What chance adds to an interval, a crowd stretches."""
     world, chance = Simulated(Pacer(50.0), late()), chances(5)
-    waiters = crowd(world, 1_000, interval=10.0)
+
+    def old() -> float:
+        return CHAT_POLLS.wait(age=600.0, left=None, chance=chance.random()) or 0.0
+
+    waiters = [Waiter(world, old, first=chance.uniform(0, 10)) for _ in range(1_000)]
     world.run(400)
     lags = []
     for waiter in waiters:
@@ -287,7 +298,7 @@ def test_a_look_is_never_earlier_than_it_was_asked_for() -> None:
     waiters = [Waiter(world, chance.choice([1.0, 3.0, 10.0]), first=0.0) for _ in range(300)]
     world.at(EPOCH + 60, lambda: world.pacer.allow(1_000.0))  # what had piled up is let go at once
     world.run(120)
-    assert all(gap >= waiter.interval - 1e-5 for waiter in waiters for gap in waiter.gaps())
+    assert all(gap >= waiter.interval() - 1e-5 for waiter in waiters for gap in waiter.gaps())
 
 
 def test_who_was_held_back_and_for_how_long_is_counted() -> None:

@@ -54,10 +54,10 @@ def test_older_work_is_not_looked_at_more_often(polls: PollSchedule, one: float,
 
 
 @given(schedules, ages)
-def test_looks_of_tasks_that_began_together_are_spread_by_up_to_a_fifth(polls: PollSchedule, age: float) -> None:
+def test_looks_of_tasks_that_began_together_are_spread_by_up_to_a_tenth(polls: PollSchedule, age: float) -> None:
     latest = polls.wait(age=age, left=None, chance=0.0) or 0.0
     earliest = polls.wait(age=age, left=None, chance=0.999) or 0.0
-    assert max(1.0, 0.8 * latest) <= earliest <= latest
+    assert max(1.0, 0.9 * latest) <= earliest <= latest
     if latest > 1.3:
         assert earliest < latest
 
