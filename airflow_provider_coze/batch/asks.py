@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import msgspec
+
 from airflow_provider_coze.errors import CozeError
-from airflow_provider_coze.protocol.messages import JsonValue
+from airflow_provider_coze.protocol.messages import Discreet, JsonValue
 from airflow_provider_coze.protocol.models import Usage
 
 __all__ = ["Answered", "Ask", "Failed", "Item", "Live", "Outcome"]
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Discreet, frozen=True):
     """One row that can be asked."""
 
+    hidden = frozenset({"value", "request"})
+
     index: int
-    value: JsonValue = field(repr=False)  # the row as it came in
-    request: JsonValue = field(repr=False)  # what is sent for it: a message, or the parameters of a run
+    value: JsonValue  # the row as it came in
+    request: JsonValue  # what is sent for it: a message, or the parameters of a run
     hash: str  # of what is sent, and to whom
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """One billed request for one row, or for several that are packed together."""
 
     items: tuple[Item, ...]
@@ -38,14 +39,13 @@ class Ask:
         return tuple(item.index for item in self.items)
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
+class Live(msgspec.Struct, frozen=True):
     """A request that was sent, and bought something."""
 
     ask: Ask
     marker: str
     at: float  # Unix seconds: when it was sent
-    ids: Mapping[str, str] = field(default_factory=dict)  # {}: not known
+    ids: Mapping[str, str] = msgspec.field(default_factory=dict)  # {}: not known
     conversation_id: str | None = None  # made for this chat alone, before it was sent
     answered: Answered | None = None  # by the very reply to the start
     is_old: bool = False  # another process sent it, so it may be over by now
@@ -53,23 +53,25 @@ class Live:
     waits: int = 0  # times that Coze could not be reached for it
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Discreet, frozen=True):
     """What came back for a request: an output for each of its rows, or why a row has none."""
 
-    outputs: Mapping[int, JsonValue] = field(repr=False)
+    hidden = frozenset({"outputs"})
+
+    outputs: Mapping[int, JsonValue]
     usage: Usage | None
     ids: Mapping[str, str]
-    invalid: Mapping[int, str] = field(default_factory=dict)  # row → what is wrong with its output; never the output
+    invalid: Mapping[int, str] = msgspec.field(
+        default_factory=dict
+    )  # row → what is wrong with its output; never the output
     missing: tuple[str, ...] = ()  # what Coze has trimmed off a long output and does not hand out by itself, in words
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """Why a request has no answer."""
 
     error: CozeError
-    ids: Mapping[str, str] = field(default_factory=dict)
+    ids: Mapping[str, str] = msgspec.field(default_factory=dict)
     usage: Usage | None = None
 
 

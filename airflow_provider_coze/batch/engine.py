@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from airflow_provider_coze import errors as e
 from airflow_provider_coze.batch.asks import Ask
 from airflow_provider_coze.batch.packing import halves
 from airflow_provider_coze.protocol import codes
+from airflow_provider_coze.protocol.messages import changed
 from airflow_provider_coze.protocol.policy import Action, verdict
 
 __all__ = ["Again", "Engine", "Limits", "Record", "Split", "Stop", "Terminal", "Verdict"]
@@ -157,7 +158,7 @@ class Engine:
         """
         match error:
             case e.CozeOutcomeUnknownError() if self._may_resend(ask):
-                return Again(replace(ask, tries=ask.tries + 1), _backoff(ask.tries, _FIRST_WAIT_SECONDS))
+                return Again(changed(ask, tries=ask.tries + 1), _backoff(ask.tries, _FIRST_WAIT_SECONDS))
             case e.CozeOutcomeUnknownError() | e.CozeChatTimeoutError() | e.CozeRunTimeoutError():
                 return Record()  # it may go on, or be found by somebody: another would be a second one
             case e.CozeNotFoundError() if not spent:
@@ -170,14 +171,14 @@ class Engine:
         if isinstance(error, _TURNED_AWAY) and not spent and not final:
             if ask.waits >= _PATIENCE:
                 return Stop(Terminal.REFUSED, error)
-            return Again(replace(ask, waits=ask.waits + 1), max(_backoff(ask.waits, _TURNED_AWAY_SECONDS), asked))
+            return Again(changed(ask, waits=ask.waits + 1), max(_backoff(ask.waits, _TURNED_AWAY_SECONDS), asked))
         if len(ask.items) > 1:
             first, second = halves(ask.items)
-            ask = replace(ask, tries=ask.tries + spent, waits=0)
-            return Split((replace(ask, items=tuple(first)), replace(ask, items=tuple(second))))
+            ask = changed(ask, tries=ask.tries + spent, waits=0)
+            return Split((changed(ask, items=tuple(first)), changed(ask, items=tuple(second))))
         if final or ask.tries >= self.limits.retries_per_row:
             return Record()
-        return Again(replace(ask, tries=ask.tries + 1), max(_backoff(ask.tries, _FIRST_WAIT_SECONDS), asked))
+        return Again(changed(ask, tries=ask.tries + 1), max(_backoff(ask.tries, _FIRST_WAIT_SECONDS), asked))
 
     def wait_for_coze(self, error: e.CozeError, times: int) -> float | None:
         """Return the seconds until Coze is asked again about what it runs, or may run. None: something else than time has to help.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 from airflow_provider_coze.batch.asks import Ask, Failed, Live, Outcome
@@ -24,7 +23,7 @@ from airflow_provider_coze.batch.runs import unknown_run
 from airflow_provider_coze.batch.stats import Stats
 from airflow_provider_coze.errors import CozeError, CozeNotFoundError, CozeProtocolError, CozeRejectedError
 from airflow_provider_coze.protocol.endpoints.workflow import execute_id_in
-from airflow_provider_coze.protocol.messages import Flow
+from airflow_provider_coze.protocol.messages import Flow, changed
 from airflow_provider_coze.protocol.recovery import is_worth_repeating, may_have_started
 
 __all__ = ["Handler", "Kind"]
@@ -146,7 +145,7 @@ class Handler:
 
     async def _started(self, ask: Ask, marker: str, conversation_id: str | None) -> Live | None:
         now = self._clock()
-        ask = replace(ask, first_at=ask.first_at or now)
+        ask = changed(ask, first_at=ask.first_at or now)
         await self._journal.intended(
             ask.indexes, marker=marker, at=now, hash=hash_of(ask.items), conversation_id=conversation_id
         )
@@ -193,12 +192,12 @@ class Handler:
             except (CozeProtocolError, CozeRejectedError) as error:
                 # Of this one alone: it must not end the batch, and every try after it.
                 if live.looks < _LOOKS:
-                    self._push(replace(live, looks=live.looks + 1, is_old=True), _LOOK_AGAIN_SECONDS)
+                    self._push(changed(live, looks=live.looks + 1, is_old=True), _LOOK_AGAIN_SECONDS)
                     return
                 outcome = Failed(error, live.ids)
             except CozeError as error:
                 if (wait := self._engine.wait_for_coze(error, live.waits)) is not None:
-                    self._push(replace(live, waits=live.waits + 1, is_old=True), wait)
+                    self._push(changed(live, waits=live.waits + 1, is_old=True), wait)
                     return
                 self._engine.halt(Stop(Terminal.REFUSED, error))  # it stays in the journal, and a retry goes on with it
                 self._judge.left += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from airflow_provider_coze.batch.asks import Answered, Ask, Failed, Live
 from airflow_provider_coze.batch.engine import Again, Engine, Split, Stop
@@ -13,6 +12,7 @@ from airflow_provider_coze.batch.results import MOST_EXAMPLES, FailedRow, RowErr
 from airflow_provider_coze.batch.rows import BadRow
 from airflow_provider_coze.batch.stats import Stats
 from airflow_provider_coze.errors import CozeError, CozeOutputTypeError
+from airflow_provider_coze.protocol.messages import changed
 from airflow_provider_coze.protocol.models import Usage
 
 __all__ = ["Judge"]
@@ -64,7 +64,7 @@ class Judge:
                 debug_url=answer.ids.get("debug_url"),
                 **ids,
             )
-            ask = replace(live.ask, items=bad)
+            ask = changed(live.ask, items=bad)
             self.judge(ask, Failed(error, answer.ids, usage), spent=True, marker=live.marker)
 
     def judge(self, ask: Ask, failed: Failed, *, spent: bool, marker: str | None = None) -> None:

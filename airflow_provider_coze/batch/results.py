@@ -10,8 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from airflow_provider_coze.batch.lines import plain_to_line, to_line
 from airflow_provider_coze.errors import CozeError
+from airflow_provider_coze.protocol.messages import Discreet
 from airflow_provider_coze.protocol.models import Usage
 
 __all__ = ["BUCKETS", "MOST_EXAMPLES", "RESULT_PREFIX", "FailedRow", "RowError", "RowResult", "bucket_of"]
@@ -73,25 +76,26 @@ class RowError:
         return cls(kind, None, f"{kind}; the log of the task has more")
 
 
-@dataclass(frozen=True, slots=True)
-class RowResult:
+class RowResult(Discreet, frozen=True):
     """The final outcome of one row: its output, or its error.
 
     As a line: ``{"index", "input_hash", "output", "error": null | {"type", "code", "msg", "logid"}, "usage": null | {"token_count",
     "input_count", "output_count"}, "ids", "tries", "seconds"}``; of a row that failed also ``"input"``, so that it can be asked again.
     """
 
+    hidden = frozenset({"output", "value"})
+
     index: int  # its place in the input, from 0; also of a row that is asked again
     input_hash: str  # of what was sent for it
-    output: Any = field(repr=False)
+    output: Any
     error: RowError | None = None
     usage: Usage | None = (
         None  # of rows that shared a call: their part of it. None: Coze does not say, or nothing was sent
     )
-    ids: Mapping[str, str] = field(default_factory=dict)  # by Coze's names
+    ids: Mapping[str, str] = msgspec.field(default_factory=dict)  # by Coze's names
     tries: int = 0  # billed requests; 0: none was sent
     seconds: float = 0.0  # from the first request to the outcome
-    value: Any = field(default=None, repr=False)  # the row as it came in
+    value: Any = None  # the row as it came in
 
     def to_line(self) -> bytes:
         """Return the line, without its end."""

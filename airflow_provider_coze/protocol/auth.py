@@ -120,7 +120,7 @@ def signed(flow: Flow[T], credential: Credential, *, clock: Clock) -> Flow[T]:
         if last is None or last[0] is not request or last[1] != token:
             last = (request, token, with_token(request, token))
         response: Response = yield effect.of(last[2])
-        if is_expired_token(response):
+        if not isinstance(credential, FixedToken) and is_expired_token(response):
             other = yield from credential.token(clock, refused=token)
             if other != token:
                 response = yield Send(with_token(request, other))  # at once: its turn has come

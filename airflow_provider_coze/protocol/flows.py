@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+import msgspec
+
 from airflow_provider_coze.errors import CozeAlreadyEndedError, CozeError, CozeNotFoundError
 from airflow_provider_coze.protocol import codes, outputs
 from airflow_provider_coze.protocol.endpoints import chat as chats
@@ -69,8 +71,7 @@ def call(what: Call[T], retry: RetryPolicy) -> Flow[T]:
         yield Sleep(wait)
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
+class Watch(msgspec.Struct, frozen=True):
     """How somebody waits: how often to look, until when, and whose clock counts."""
 
     polls: PollSchedule
@@ -78,7 +79,7 @@ class Watch:
     until: float | None  # Unix seconds: the moment of the last look. None: no deadline.
     clock: Callable[[], float]  # Unix seconds
     not_before: float = 0.0  # Unix seconds: an earlier look would be of no use
-    chance: Callable[[], float] = field(default=random.random)
+    chance: Callable[[], float] = random.random
 
     def next_wait(self) -> float | None:
         """Return the seconds until the next look, or None when the time is up."""

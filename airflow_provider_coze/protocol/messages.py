@@ -10,7 +10,7 @@ import dataclasses
 import enum
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from msgspec.structs import replace as changed
@@ -20,6 +20,7 @@ __all__ = [
     "AsyncGate",
     "Call",
     "Chunks",
+    "Discreet",
     "Effect",
     "FilePart",
     "Flow",
@@ -50,22 +51,26 @@ class FilePart:
     content_type: str = "application/octet-stream"
 
 
-class _Discreet(msgspec.Struct, frozen=True):
+class Discreet(msgspec.Struct, frozen=True):
     """What shows only some of itself, in logs and in tracebacks: a token, a prompt or an answer is not for them.
 
     Also to rich, whose tracebacks Airflow's console prints: a struct tells rich every field by itself.
+
+    :cvar hidden: the fields that it does not show.
     """
+
+    hidden: ClassVar[frozenset[str]] = frozenset()
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         """Return the names and values that may be shown."""
-        raise NotImplementedError
+        return [(name, getattr(self, name)) for name in self.__struct_fields__ if name not in self.hidden]
 
     def __repr__(self) -> str:
         """Show those."""
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
 
 
-class Request(_Discreet, frozen=True):
+class Request(Discreet, frozen=True):
     """One HTTP request, relative to the base URL of a connection.
 
     The body is ``json``, or ``files``, or ``body``; at most one of them is given.
@@ -120,11 +125,11 @@ class AsyncChunks(Protocol):
         ...
 
 
-class Response(_Discreet, frozen=True):
+class Response(Discreet, frozen=True):
     """One HTTP response: read to its end, or an open stream."""
 
     status: int
-    headers: Mapping[str, str]  # names in lower case
+    headers: Mapping[str, str]  # asked by names in lower case, whatever their own is
     body: bytes  # b"" beside a stream
     origin: str = ""  # scheme://host:port that answered; a token of one Coze site fails on another
     stream: Chunks | AsyncChunks | None = None  # whoever has it closes it

@@ -133,10 +133,10 @@ class Chat:
 
         :param asked: the ids the request named, for answers that leave them out.
         """
-        chat = {
-            **asked,
-            **{name: value for name, value in mapping(body.get("data")).items() if value not in (None, "")},
-        }
+        chat = mapping(body.get("data"))
+        for name, value in asked.items():
+            if chat.get(name) in (None, ""):
+                chat[name] = value
         error = mapping(chat.get("last_error"))
         action = mapping(mapping(chat.get("required_action")).get("submit_tool_outputs"))
         return cls(

@@ -87,7 +87,7 @@ class AioTransport:
                     # The API does not redirect. Whoever does is another server, which must not see the token or the prompt.
                     allow_redirects=False,
                 )
-                received = {name.lower(): value for name, value in opened.headers.items()}
+                received = opened.headers
                 if request.stream and wire.is_stream(request, opened.status, received.get("content-type", "")):
                     stream = _Stream(request, self._origin, opened, read_seconds)
                     return Response(opened.status, received, b"", self._origin, stream)

@@ -77,7 +77,7 @@ class SyncTransport:
                 allow_redirects=False,
                 stream=True,
             )
-            received = {name.lower(): value for name, value in answer.headers.items()}
+            received = answer.headers
             if wire.is_stream(request, answer.status_code, received.get("content-type", "")):
                 stream = _Stream(request, self._origin, answer, read_seconds)
                 return Response(answer.status_code, received, b"", self._origin, stream)
