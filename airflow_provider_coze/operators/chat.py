@@ -231,7 +231,7 @@ class CozeChatOperator(AskingOperator):
             raise ended.error
         chat = ended.chat
         self.log.info("Chat %s: %s when the triggerer handed it back", chat.id, chat.status)
-        if chat_phase(chat.status) not in WAITING | {Phase.DONE}:
+        if chat_phase(chat.status) not in (*WAITING, Phase.DONE):
             # Why it failed, or what it asks for, is not for a trigger's event.
             chat = self._read(chat)
         return self._finish(context, chat, ended.started_at)

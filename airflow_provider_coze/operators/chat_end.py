@@ -31,7 +31,7 @@ def end_late(hook: CozeHook, log: Any, chat: Chat, *, waited: float, cancel: boo
         phase = chat_phase(chat.status)
         if phase is Phase.DONE:
             return chat
-        if phase not in WAITING | {Phase.CANCELLED}:
+        if phase not in (*WAITING, Phase.CANCELLED):
             raise chat_error(chat, waited=waited)
         canceled = phase is Phase.CANCELLED
     raise chat_timeout(chat, waited=waited, canceled=canceled)

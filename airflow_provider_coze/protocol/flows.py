@@ -282,6 +282,8 @@ def _known_of(record: RunHistory | None, before: RunHistory) -> RunHistory:
     """Return a record with the ids of the one before, where it leaves them out."""
     if record is None:
         return before
+    if record.execute_id and (record.debug_url or not before.debug_url):
+        return record
     return replace(
         record, execute_id=record.execute_id or before.execute_id, debug_url=record.debug_url or before.debug_url
     )

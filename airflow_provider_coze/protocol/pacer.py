@@ -9,6 +9,7 @@ about more often than what is old, nobody starves, and the budget is used up and
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections import deque
 from typing import Any
 
@@ -36,17 +37,17 @@ _FOREVER = float("inf")
 class Ticket:
     """One request's place in the line."""
 
-    __slots__ = ("by", "joined", "looks", "owner", "ready", "state", "tag")
+    __slots__ = ("by", "joined", "looks", "number", "owner", "ready", "state", "tag")
 
-    def __init__(self, joined: float, ready: float, tag: float, by: float | None, looks: bool, owner: Any) -> None:
+    def __init__(
+        self, number: int, joined: float, ready: float, tag: float, by: float | None, looks: bool, owner: Any
+    ) -> None:
+        self.number = number  # in the order of joining; no two are equal, so heaps compare no tickets
         self.joined, self.ready, self.tag = joined, ready, tag
         self.by = by
         self.looks = looks
         self.owner = owner  # whom to tell; not looked at here
         self.state = "waits"  # then "went" or "left"
-
-    def __lt__(self, other: Ticket) -> bool:
-        return self.joined < other.joined
 
 
 class Pacer:
@@ -64,10 +65,11 @@ class Pacer:
         self._paused_until = -_FOREVER
         self._clock = 0.0  # the virtual one
         self._moved_at: float | None = None
-        self._sleeping: list[tuple[float, Ticket]] = []  # by the moment before which they must not go
+        self._numbers = itertools.count()
+        self._sleeping: list[tuple[float, int, Ticket]] = []  # by the moment before which they must not go
         self._work: deque[Ticket] = deque()
-        self._looks: list[tuple[float, Ticket]] = []  # by their tags
-        self._last: list[tuple[float, Ticket]] = []  # those of the looks that have a last moment
+        self._looks: list[tuple[float, int, Ticket]] = []  # by their tags
+        self._last: list[tuple[float, int, Ticket]] = []  # those of the looks that have a last moment
         self._work_in_row = 0
         self._gone: deque[list[int]] = deque(maxlen=_MEMORY_SECONDS + 1)  # [second, how many went]
         self._left = 0  # tickets that were given back and are still in a list
@@ -110,9 +112,9 @@ class Pacer:
         self._move(now)
         after = max(0.0, after)
         last = None if by is None else now + max(by, after)
-        ticket = Ticket(now, now + after, self._clock + after, last, looks, owner)
+        ticket = Ticket(next(self._numbers), now, now + after, self._clock + after, last, looks, owner)
         if after > 0:
-            heapq.heappush(self._sleeping, (ticket.ready, ticket))
+            heapq.heappush(self._sleeping, (ticket.ready, ticket.number, ticket))
         else:
             self._line_up(ticket)
         return ticket
@@ -187,17 +189,17 @@ class Pacer:
             self._moved_at = now
         sleeping = self._sleeping
         while sleeping and sleeping[0][0] <= now:
-            self._line_up(heapq.heappop(sleeping)[1])
+            self._line_up(heapq.heappop(sleeping)[2])
 
     def _line_up(self, ticket: Ticket) -> None:
         if ticket.state != "waits":
             self._left -= 1
         elif ticket.looks:
-            heapq.heappush(self._looks, (ticket.tag, ticket))
+            heapq.heappush(self._looks, (ticket.tag, ticket.number, ticket))
             if ticket.by is not None:
-                heapq.heappush(self._last, (ticket.by, ticket))
+                heapq.heappush(self._last, (ticket.by, ticket.number, ticket))
                 if len(self._last) > 2 * len(self._looks) + 64:
-                    self._last = [entry for entry in self._last if entry[1].state == "waits"]
+                    self._last = [entry for entry in self._last if entry[2].state == "waits"]
                     heapq.heapify(self._last)
         else:
             self._work.append(ticket)
@@ -209,8 +211,8 @@ class Pacer:
         return self._rate is None or now >= self._free_at - 1e-6
 
     def _next(self, now: float) -> Ticket | None:
-        while self._last and (self._last[0][1].state != "waits" or self._last[0][0] <= now):
-            ticket = heapq.heappop(self._last)[1]
+        while self._last and (self._last[0][2].state != "waits" or self._last[0][0] <= now):
+            ticket = heapq.heappop(self._last)[2]
             if ticket.state == "waits":
                 self._left += 1  # its other place, among the looks
                 return ticket
@@ -218,7 +220,7 @@ class Pacer:
         while work and work[0].state != "waits":
             work.popleft()
             self._left -= 1
-        while looks and looks[0][1].state != "waits":
+        while looks and looks[0][2].state != "waits":
             heapq.heappop(looks)
             self._left -= 1
         if work and (self._work_in_row < _LOOKS_IN - 1 or not looks):
@@ -228,7 +230,7 @@ class Pacer:
         if not looks:
             self._last.clear()
             return None
-        tag, ticket = heapq.heappop(looks)
+        tag, _, ticket = heapq.heappop(looks)
         self._clock = max(self._clock, tag)
         return ticket
 
@@ -252,9 +254,9 @@ class Pacer:
         return float(max((count for second, count in self._gone if now - second <= _MEMORY_SECONDS), default=0))
 
     def _sweep(self) -> None:
-        self._sleeping = [entry for entry in self._sleeping if entry[1].state == "waits"]
-        self._looks = [entry for entry in self._looks if entry[1].state == "waits"]
-        self._last = [entry for entry in self._last if entry[1].state == "waits"]
+        self._sleeping = [entry for entry in self._sleeping if entry[2].state == "waits"]
+        self._looks = [entry for entry in self._looks if entry[2].state == "waits"]
+        self._last = [entry for entry in self._last if entry[2].state == "waits"]
         self._work = deque(ticket for ticket in self._work if ticket.state == "waits")
         heapq.heapify(self._sleeping)
         heapq.heapify(self._looks)

@@ -23,7 +23,7 @@ class Phase(enum.Enum):
 
 
 #: Nothing to do but to look again.
-WAITING = frozenset({Phase.ACTIVE, Phase.UNKNOWN})
+WAITING = (Phase.ACTIVE, Phase.UNKNOWN)  # no set: Python computes the hash of an enum each time
 
 #: www.coze.cn/open/docs/developer_guides/chat_v3 (its prose writes required_action, its enum requires_action), and Coze
 #: Studio's spellings: backend/domain/conversation/agentrun/entity/const.go; its cancel stores the event's name.

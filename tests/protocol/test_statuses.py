@@ -73,4 +73,4 @@ def test_a_new_word_is_never_the_end(word: str) -> None:
 
 
 def test_only_activity_and_the_unknown_are_waited_on() -> None:
-    assert {Phase.ACTIVE, Phase.UNKNOWN} == WAITING
+    assert {Phase.ACTIVE, Phase.UNKNOWN} == set(WAITING)
