@@ -36,6 +36,14 @@ def filled(page: str, parts: Mapping[str, str]) -> str:
     )
 
 
+def updated(page: str, rows: str) -> str:
+    """Return the table of verdicts that *page* has, with the rows of a new one in the place of those about the same figures."""
+    known = next((found["body"].strip() for found in _PART.finditer(page) if found["name"] == "verdicts"), "")
+    new = {line.split("|")[1]: line for line in rows.splitlines()}
+    kept = [new.pop(line.split("|")[1], line) for line in known.splitlines()]
+    return "\n".join([*kept, *new.values()])
+
+
 def machine() -> str:
     """Return one sentence about where this is measured."""
     info = Path("/proc/cpuinfo")
@@ -70,9 +78,9 @@ def main() -> int:
         print(f"## {name}\n\n{text}\n")
     print(f"## wanted and seen\n\n{verdicts(results)}")
     if given.write:
-        if set(names) == set(NAMES):
-            parts["verdicts"] = verdicts(results)
-        PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), parts), encoding="utf-8")
+        page = PAGE.read_text(encoding="utf-8")
+        parts["verdicts"] = verdicts(results) if set(names) == set(NAMES) else updated(page, verdicts(results))
+        PAGE.write_text(filled(page, parts), encoding="utf-8")
     return 1 if any(check.ok is False for result in results for check in result.checks) else 0
 
 

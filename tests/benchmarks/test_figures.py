@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.benchmarks import lag, lapse, polling, waiting
-from tests.benchmarks.__main__ import NAMES, PAGE, filled
+from tests.benchmarks.__main__ import NAMES, PAGE, filled, updated
 from tests.benchmarks.figures import Check, Result, percentile, shown, table, verdicts
 
 
@@ -118,3 +118,11 @@ def test_time_can_be_hurried_for_whoever_waits(monkeypatch: pytest.MonkeyPatch) 
     wall, clock = lapse.run(wait(), 1000)
     assert lapse.real() - began < 2
     assert min(wall, clock) >= 20
+
+
+def test_verdicts_of_some_benchmarks_leave_those_of_the_others() -> None:
+    def told(*seen: tuple[str, str]) -> str:
+        return verdicts([Result("r", checks=[Check(what, "< 1", figure, ok=True) for what, figure in seen])])
+
+    page = f"<!-- bench: verdicts -->\n\n{told(('a', '1'), ('b', '2'), ('c', '3'))}\n\n<!-- end of bench -->\n"
+    assert updated(page, told(("d", "5"), ("b", "4"))) == told(("a", "1"), ("b", "4"), ("c", "3"), ("d", "5"))
