@@ -24,6 +24,8 @@ from typing import Self
 
 MARK = "COZE_TEST_PROCESSES"
 PR_SET_PDEATHSIG = 1
+#: What was killed is given so long to be gone.
+_END_SECONDS = 5.0
 #: Loaded here: between fork and exec, the loader's lock may be held by a thread that no longer exists.
 _LIBC = ctypes.CDLL(None)
 
@@ -151,12 +153,16 @@ class Processes:
             for process in reversed(self.all):
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.popen.wait(max(0.1, deadline - time.monotonic()))
-            for entry in {*started, *self.living()}:
-                if entry in _entries():
-                    with contextlib.suppress(ProcessLookupError, PermissionError):
-                        os.kill(entry.pid, signal.SIGKILL)
+            killed = {*started, *self.living()} & _entries()
+            for entry in killed:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(entry.pid, signal.SIGKILL)
             for process in self.all:
                 process.popen.wait()
+            # Whoever is not our child is nobody's we could wait for, and may take a moment to end on a busy machine.
+            deadline = time.monotonic() + _END_SECONDS
+            while killed & _entries() and time.monotonic() < deadline:
+                time.sleep(0.01)
             self.all.clear()
 
     def living(self) -> set[Entry]:

@@ -452,7 +452,11 @@ def test_a_triggerer_needs_no_requests(coze: Coze) -> None:
         from airflow_provider_coze.triggers.chat import CozeChatTrigger
         from airflow_provider_coze.triggers.workflow import CozeWorkflowTrigger
         trigger = CozeChatTrigger(**{trigger.serialize()[1]!r})
-        trigger.hook.asleep = lambda seconds: asyncio.sleep(0)
+        now = {NOON!r}
+        async def asleep(seconds):
+            global now
+            now += seconds
+        trigger.hook.clock, trigger.hook.asleep = lambda: now, asleep
         async def run():
             return [event async for event in trigger.run()]
         [event] = asyncio.run(run())
