@@ -61,9 +61,8 @@ class Answered(Discreet, frozen=True):
     outputs: Mapping[int, JsonValue]
     usage: Usage | None
     ids: Mapping[str, str]
-    invalid: Mapping[int, str] = msgspec.field(
-        default_factory=dict
-    )  # row → what is wrong with its output; never the output
+    # Row → what is wrong with its output; never the output.
+    invalid: Mapping[int, str] = msgspec.field(default_factory=dict)
     missing: tuple[str, ...] = ()  # what Coze has trimmed off a long output and does not hand out by itself, in words
 
 

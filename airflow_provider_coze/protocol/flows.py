@@ -15,7 +15,6 @@ import msgspec
 from airflow_provider_coze.errors import CozeAlreadyEndedError, CozeError, CozeNotFoundError
 from airflow_provider_coze.protocol import codes, outputs
 from airflow_provider_coze.protocol.endpoints import chat as chats
-from airflow_provider_coze.protocol.endpoints import conversation as conversations
 from airflow_provider_coze.protocol.endpoints import workflow as workflows
 from airflow_provider_coze.protocol.envelope import open_envelope, status_in
 from airflow_provider_coze.protocol.messages import Call, Flow, JsonValue, Response, Send, Sleep
@@ -35,7 +34,6 @@ __all__ = [
     "chat_answer",
     "direct_result",
     "is_waiting",
-    "messages_of",
     "needs_input",
     "read_chat",
     "read_run",
@@ -209,23 +207,6 @@ def chat_answer(chat: Chat, retry: RetryPolicy, *, waited: float) -> Flow[ChatAn
         )
         raise
     return ChatAnswer(chat, outputs.answer_text(said), outputs.follow_ups(said), said)
-
-
-def messages_of(conversation_id: str, retry: RetryPolicy, *, chat_id: str | None = None) -> Flow[list[Message]]:
-    """Read all messages of a conversation, newest first, page by page."""
-    found: list[Message] = []
-    after: str | None = None
-    while True:
-        page = yield from call(
-            conversations.conversation_messages(conversation_id=conversation_id, chat_id=chat_id, after_id=after),
-            retry,
-        )
-        found.extend(page.messages)
-        # Before and after are positions in the list, whichever its order: the next page lies after the last of this one.
-        last = page.messages[-1].id if page.messages else ""
-        if not page.has_more or not last or last == after:
-            return found
-        after = last
 
 
 def watch_run(history: RunHistory, watch: Watch, *, workflow_id: str) -> Flow[RunHistory]:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_coze.errors import CozeError
-from airflow_provider_coze.protocol import auth, endpoints, flows, outcomes
+from airflow_provider_coze.protocol import auth, endpoints, flows, listings, outcomes
 from airflow_provider_coze.protocol.envelope import is_expired_token, open_envelope
 from airflow_provider_coze.protocol.messages import Flow, Replay, Response
 from airflow_provider_coze.protocol.models import Chat, RunHistory, WorkflowRun
@@ -124,7 +124,7 @@ def test_a_run_ends_in_a_result_or_in_our_error(responses: list[Any], dialect: s
 @given(several("conversation_messages"), st.none() | st.just("7512000000000000201"))
 def test_the_pages_of_a_conversation_come_to_an_end(responses: list[Any], chat_id: str | None) -> None:
     time = VirtualTime()
-    ends_well(flows.messages_of("1", RetryPolicy(), chat_id=chat_id), responses, time, "cloud")
+    ends_well(listings.messages_of("1", RetryPolicy(), chat_id=chat_id), responses, time, "cloud")
 
 
 # --- tokens

@@ -13,7 +13,7 @@ from airflow_provider_coze.emulator.app import Emulator
 from airflow_provider_coze.emulator.default_world import BROKEN, DRAFT_BOT, ECHO, ECHO_BOT, SLEEPER, SLEEPER_BOT
 from airflow_provider_coze.emulator.server import serve
 from airflow_provider_coze.errors import CozeError, CozeInputError
-from airflow_provider_coze.protocol import flows
+from airflow_provider_coze.protocol import flows, listings
 from airflow_provider_coze.protocol.auth import FixedToken, signed
 from airflow_provider_coze.protocol.dialects import dialect_of, spoken
 from airflow_provider_coze.protocol.endpoints import account, catalogue, chat, conversation, file, workflow
@@ -272,7 +272,7 @@ def test_a_chat_of_studio_goes_from_question_to_answer(studio: Studio) -> None:
     assert done.status == "completed"
     said = studio.perform(flows.chat_answer(done, ONCE, waited=6))
     assert said.text == "好"  # and not the question, which Studio lists too
-    found = studio.perform(flows.messages_of(asked.conversation_id, ONCE))
+    found = studio.perform(listings.messages_of(asked.conversation_id, ONCE))
     assert {message.role for message in found} == {"user", "assistant"}
 
 

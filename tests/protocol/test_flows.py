@@ -12,7 +12,7 @@ from airflow_provider_coze import errors
 from airflow_provider_coze.emulator.app import Emulator
 from airflow_provider_coze.emulator.default_world import ECHO_BOT, SLEEPER
 from airflow_provider_coze.errors import CozeError, CozeTransportError
-from airflow_provider_coze.protocol import flows
+from airflow_provider_coze.protocol import flows, listings
 from airflow_provider_coze.protocol.endpoints import chat as chats
 from airflow_provider_coze.protocol.endpoints import conversation as conversations
 from airflow_provider_coze.protocol.endpoints import workflow as workflows
@@ -453,7 +453,7 @@ def page(*ids: int, more: bool) -> Response:
 
 def test_pages_follow_each_other_by_the_last_id_of_the_one_before() -> None:
     steps = [page(9, 8, more=True), page(7, 6, more=True), page(5, more=False)]
-    found, asked = driven(flows.messages_of("22", RETRY, chat_id="33"), steps)
+    found, asked = driven(listings.messages_of("22", RETRY, chat_id="33"), steps)
     assert [message.id for message in found] == ["9", "8", "7", "6", "5"]
     bodies = [effect.request.json for effect in asked]
     assert [body.get("after_id") for body in bodies] == [None, "8", "6"]
@@ -464,7 +464,7 @@ def test_pages_follow_each_other_by_the_last_id_of_the_one_before() -> None:
     "steps", [[page(more=True)], [page(9, 8, more=True), page(9, 8, more=True)]], ids=["empty", "same"]
 )
 def test_pages_that_never_end_are_not_followed_for_ever(steps: list[Response]) -> None:
-    driven(flows.messages_of("22", RETRY), steps)
+    driven(listings.messages_of("22", RETRY), steps)
 
 
 def test_a_long_conversation_is_read_to_its_beginning_once(perform: Perform, emulator: Emulator) -> None:
@@ -482,7 +482,7 @@ def test_a_long_conversation_is_read_to_its_beginning_once(perform: Perform, emu
                 RETRY,
             )
         )
-    found = perform(flows.messages_of(conversation.id, RETRY))
+    found = perform(listings.messages_of(conversation.id, RETRY))
     said = [message.content for message in found if message.role == "user"]
     assert said == [f"turn {turn}" for turn in reversed(range(30))]
     assert len({message.id for message in found}) == len(found) == 60
